@@ -1,0 +1,82 @@
+"""Registration of the Auto classes and of `pipeline("few-shot-ner")` with transformers.
+
+`import nerfound` must register them, yet must not import torch and transformers by itself: `nerfound --help` would
+take seconds. So the registration waits until transformers is imported, by whomever; and, where one of our own modules
+is what imports it, until that module is complete.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+
+def register_with_transformers() -> None:
+    """Register now if transformers is imported already, else as soon as it is."""
+    if "transformers" in sys.modules:
+        _register()
+    else:
+        sys.meta_path.insert(0, _ImportWatcher())
+
+
+def _register() -> None:
+    from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification
+    from transformers.pipelines import PIPELINE_REGISTRY
+
+    from .configuration_nuner import NuNerConfig
+    from .modeling_nuner import NuNerForConceptContrast, NuNerForTokenClassification
+    from .pipeline_few_shot_ner import FewShotNerPipeline
+
+    AutoConfig.register(NuNerConfig.model_type, NuNerConfig, exist_ok=True)
+    AutoModel.register(NuNerConfig, NuNerForConceptContrast, exist_ok=True)
+    AutoModelForTokenClassification.register(NuNerConfig, NuNerForTokenClassification, exist_ok=True)
+    PIPELINE_REGISTRY.register_pipeline(
+        "few-shot-ner", pipeline_class=FewShotNerPipeline, pt_model=NuNerForTokenClassification, type="text"
+    )
+
+
+class _ImportWatcher(importlib.abc.MetaPathFinder):
+    """Watches the imports of transformers and of our own modules, and registers when the outermost is complete."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != "transformers" and fullname.rpartition(".")[0] != __package__:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _WatchedLoader(self, spec.loader)
+        return spec
+
+    def finish(self) -> None:
+        """Called when a watched import is over."""
+        if not self.depth and "transformers" in sys.modules:
+            sys.meta_path.remove(self)
+            _register()
+
+
+class _WatchedLoader(importlib.abc.Loader):
+    """Lets an import take its normal course, and tells the watcher."""
+
+    def __init__(self, watcher: _ImportWatcher, loader: importlib.abc.Loader) -> None:
+        self.watcher = watcher
+        self.loader = loader
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        if module.__spec__ is not None:
+            module.__spec__.loader = module.__loader__ = self.loader
+        self.watcher.depth += 1
+        try:
+            self.loader.exec_module(module)
+        finally:
+            self.watcher.depth -= 1
+        self.watcher.finish()

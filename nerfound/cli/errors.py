@@ -1,0 +1,20 @@
+"""How a command ends when its input is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+
+@contextmanager
+def errors_as_messages() -> Iterator[None]:
+    """End the command with an error's message: its place and mend say more to a user than a traceback."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # a reader that has had enough, such as head
+    except (ValueError, TypeError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error

@@ -1,0 +1,123 @@
+"""`nerfound fit`, `nerfound extract`, `nerfound evaluate`: what a user does with a few examples."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .errors import errors_as_messages
+
+ENCODER_HELP = "Hub id or folder of a foundation, or of any plain encoder; by default all-MiniLM-L6-v2."
+EXAMPLES_HELP = (
+    "Labelled examples: .txt with inline markup, .jsonl, .conll/.bio/.tsv, .parquet, or the id of a datasets data set."
+)
+
+
+class OutputFormat(StrEnum):
+    """How `extract` writes entities."""
+
+    jsonl = "jsonl"
+    csv = "csv"
+    conll = "conll"
+
+
+class FitMode(StrEnum):
+    """What `fit` trains."""
+
+    head = "head"
+    full = "full"
+    lora = "lora"
+
+
+def fit(
+    examples: Annotated[str, typer.Argument(help=EXAMPLES_HELP)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the recognizer.")],
+    foundation: Annotated[str | None, typer.Option(help=ENCODER_HELP)] = None,
+    concepts: Annotated[Path | None, typer.Option(help="JSON file: concept to description.")] = None,
+    nested: Annotated[bool, typer.Option(help="Entities may overlap.")] = False,
+    mode: Annotated[FitMode, typer.Option(help="Train the head alone, or all weights, or LoRA.")] = FitMode.head,
+    l2: Annotated[float | None, typer.Option(help="Penalty of the head; cross-validated by default.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    seed: Annotated[int, typer.Option(help="Of fine-tuning.")] = 0,
+) -> None:
+    """Fit a recognizer on a few examples and save it.
+
+    Examples:
+
+        nerfound fit examples.txt --foundation foundation -o recognizer
+
+        nerfound fit train.jsonl --foundation FacebookAI/roberta-base --mode lora -o recognizer
+    """
+    with errors_as_messages():
+        from ..fewshot import fit as fit_recognizer
+        from ..fewshot import read_examples
+        from ..offline import DEFAULT_ENCODER
+
+        support = read_examples(examples, concepts=concepts, nested=nested)
+        recognizer = fit_recognizer(
+            support,
+            foundation=foundation or DEFAULT_ENCODER,
+            nested=nested,
+            mode=mode.value,
+            l2=l2,
+            batch_size=batch_size,
+            seed=seed,
+        )
+        recognizer.save_pretrained(output)
+    typer.echo(f"{output}: {len(support.concepts)} concepts from {len(support.examples)} examples")
+    typer.echo(f'try: echo "a text" | nerfound extract {output} -')
+
+
+def extract(
+    recognizer: Annotated[str, typer.Argument(help="Folder or Hub id of a recognizer.")],
+    source: Annotated[str, typer.Argument(metavar="FILE|-", help="A text per line, or .jsonl with a field text.")],
+    output_format: Annotated[OutputFormat, typer.Option("--format", help="What to write.")] = OutputFormat.jsonl,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write, else stdout.")] = None,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Leave out entities with a lower score.")] = 0.0,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+) -> None:
+    """Extract entities from texts, as a stream: memory does not grow with the input.
+
+    Examples:
+
+        nerfound extract recognizer reviews.txt --format csv -o entities.csv
+
+        tail -f log.txt | nerfound extract recognizer -
+    """
+    with errors_as_messages():
+        from .streams import extract_stream
+
+        extract_stream(recognizer, source, output_format.value, output, threshold=threshold, batch_size=batch_size)
+
+
+def evaluate(
+    recognizer: Annotated[str, typer.Argument(help="Folder or Hub id of a recognizer.")],
+    data: Annotated[str, typer.Argument(help=EXAMPLES_HELP)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+) -> None:
+    """Score a recognizer: strict, exact and partial entity F1 per concept and on average, and token macro-F1.
+
+    Examples:
+
+        nerfound evaluate recognizer test.jsonl
+
+        nerfound evaluate recognizer test.txt --json > scores.json
+    """
+    with errors_as_messages():
+        from ..evaluation.scoring import evaluate_recognizer
+        from ..fewshot import read_examples
+        from ..modeling_nuner import NuNerForTokenClassification
+
+        model = NuNerForTokenClassification.from_pretrained(recognizer)
+        scores = evaluate_recognizer(model, read_examples(data, nested=model.config.nested), batch_size=batch_size)
+    if as_json:
+        typer.echo(json.dumps(scores, indent=2))
+        return
+    from .tables import score_table
+
+    score_table(scores)

@@ -1,0 +1,170 @@
+"""Loading, freezing and converting the encoders that NuNER models are built from."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification, PreTrainedConfig, PreTrainedModel
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
+
+# What a published encoder may carry beside the encoder: pooler and pre-training heads. Nothing else is dropped.
+_PRETRAINING_HEADS = re.compile(
+    r"(^|\.)(pooler|lm_head|cls|lm_predictions|mask_predictions|embeddings\.position_ids)(\.|$)"
+    r"|^(head|decoder)\."  # ModernBERT's masked-language-model head
+)
+
+
+def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
+    """Build an encoder with fresh weights, without the pooler that the method never uses."""
+    return AutoModel.from_config(config, **_no_pooler(config))
+
+
+def load_encoder(name_or_path: str, *, ignore: Iterable[str] = (), **kwargs: Any) -> PreTrainedModel:
+    """Load a plain encoder repository, in whatever layout `AutoModel` knows (with or without the `roberta.` prefix).
+
+    Args:
+        name_or_path (`str`): Hub id or folder.
+        ignore (`Iterable[str]`): prefixes of weights that are the caller's business, such as `classifier.`.
+        kwargs: passed on to `AutoModel.from_pretrained`; float32 unless `dtype` says otherwise.
+
+    Raises:
+        ValueError: if a weight of the encoder is missing, has another shape, or if the repository holds weights that
+            belong neither to the encoder nor to a known pre-training head.
+    """
+    config = kwargs.pop("config", None)
+    if config is None:
+        hub_kwargs = {k: v for k, v in kwargs.items() if k not in {"dtype", "attn_implementation", "use_safetensors"}}
+        config = AutoConfig.from_pretrained(name_or_path, **hub_kwargs)
+    if config.is_encoder_decoder:
+        raise ValueError(f"{name_or_path}: {config.model_type!r} is an encoder-decoder; give an encoder-only model.")
+    kwargs.setdefault("dtype", torch.float32)
+    with quiet_loading():
+        encoder, info = AutoModel.from_pretrained(
+            name_or_path, config=config, output_loading_info=True, **_no_pooler(config), **kwargs
+        )
+    check_loading_info(name_or_path, info, ignore)
+    return encoder
+
+
+def load_token_classifier(name_or_path: str, **kwargs: Any) -> tuple[PreTrainedModel, nn.Linear]:
+    """Load a native `…ForTokenClassification` and return its encoder and its linear head.
+
+    Raises:
+        ValueError: as `load_encoder`; or if the head is more than a linear layer on the last hidden state.
+    """
+    with quiet_loading():
+        model, info = AutoModelForTokenClassification.from_pretrained(name_or_path, output_loading_info=True, **kwargs)
+    check_loading_info(name_or_path, info)
+    if not is_linear_in_last_layer(model):
+        raise ValueError(
+            f"{name_or_path}: the head of {type(model).__name__} is more than a linear layer, so that it cannot be "
+            'taken over. Serve this folder with pipeline("token-classification").'
+        )
+    return model.base_model, model.classifier
+
+
+def check_loading_info(name_or_path: str, info: dict[str, Any], ignore: Iterable[str] = ()) -> None:
+    """Refuse a checkpoint that does not fit its architecture weight for weight.
+
+    Raises:
+        ValueError: naming the weights that are missing, mis-shaped or unexpected.
+    """
+    prefixes = tuple(ignore)
+    unexpected = [
+        key for key in info["unexpected_keys"] if not _PRETRAINING_HEADS.search(key) and not key.startswith(prefixes)
+    ]
+    problems = [
+        ("is missing", sorted(info["missing_keys"])),
+        ("has another shape", sorted(str(key[0]) for key in info["mismatched_keys"])),
+        ("is unexpected", sorted(unexpected)),
+    ]
+    found = [f"{_shorten(keys)} {what}" for what, keys in problems if keys]
+    if found:
+        raise ValueError(
+            f"{name_or_path} does not hold the weights that its config.json describes: {'; '.join(found)}. "
+            "Check that the checkpoint is complete and that config.json belongs to it."
+        )
+
+
+def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
+    """The stack of transformer layers of an encoder, bottom first."""
+    depth = encoder.config.num_hidden_layers
+    for module in encoder.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == depth:
+            return module
+    raise ValueError(f"no stack of {depth} layers found in {type(encoder).__name__}; set requires_grad yourself.")
+
+
+def train_top_layers(encoder: PreTrainedModel, count: int | None = None) -> None:
+    """Train the top `count` layers of an encoder and freeze the rest.
+
+    Args:
+        encoder (`PreTrainedModel`): changed in place.
+        count (`int`, *optional*): layers to train; by default the top half. The full depth trains the embeddings too.
+
+    Raises:
+        ValueError: if `count` is not between 0 and the number of layers.
+    """
+    layers = encoder_layers(encoder)
+    count = len(layers) // 2 if count is None else count
+    if not 0 <= count <= len(layers):
+        raise ValueError(f"{count} layers to train, but {type(encoder).__name__} has {len(layers)}.")
+    encoder.requires_grad_(count == len(layers))
+    if count:
+        layers[-count:].requires_grad_(True)
+        for name, module in encoder.named_modules():
+            if name.endswith("final_norm"):  # ModernBERT's norm after the last layer
+                module.requires_grad_(True)
+
+
+def build_native_classifier(
+    token_config: PreTrainedConfig, id2label: dict[int, str], device: str = "meta"
+) -> PreTrainedModel | None:
+    """The backbone's own `…ForTokenClassification`, without weights; `None` if transformers has none for it."""
+    config = type(token_config).from_dict(
+        token_config.to_dict() | {"id2label": id2label, "label2id": {label: i for i, label in id2label.items()}}
+    )
+    try:
+        with torch.device(device):
+            model = AutoModelForTokenClassification.from_config(config)
+    except ValueError:  # transformers: "Unrecognized configuration class"
+        return None
+    model.config.architectures = [type(model).__name__]
+    return model
+
+
+def is_linear_in_last_layer(classifier: PreTrainedModel) -> bool:
+    """Whether a native token classifier is its encoder and one linear layer named `classifier`, nothing between."""
+    prefix = f"{classifier.base_model_prefix}."
+    return {name for name, _ in classifier.named_parameters() if not name.startswith(prefix)} == {
+        "classifier.weight",
+        "classifier.bias",
+    }
+
+
+def _no_pooler(config: PreTrainedConfig) -> dict[str, bool]:
+    model_class = AutoModel._model_mapping.get(type(config), None)
+    parameters = inspect.signature(model_class).parameters if isinstance(model_class, type) else {}
+    return {"add_pooling_layer": False} if "add_pooling_layer" in parameters else {}
+
+
+def _shorten(keys: list[str], shown: int = 5) -> str:
+    return ", ".join(keys[:shown]) + (f" and {len(keys) - shown} more" if len(keys) > shown else "")
+
+
+class quiet_loading:  # noqa: N801 - a context manager reads as a verb
+    """Silence transformers' load report: `check_loading_info` says what matters, as an error."""
+
+    def __enter__(self) -> None:
+        self.verbosity = logging.get_verbosity()
+        logging.set_verbosity_error()
+
+    def __exit__(self, *exception: object) -> None:
+        logging.set_verbosity(self.verbosity)

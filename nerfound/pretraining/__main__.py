@@ -1,0 +1,5 @@
+"""`accelerate launch -m nerfound.pretraining …`."""
+
+from .run import main
+
+main()

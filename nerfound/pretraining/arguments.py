@@ -1,0 +1,98 @@
+"""Arguments of pre-training: `transformers.TrainingArguments` and what the concept contrast adds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from accelerate.utils import parse_flag_from_env
+from transformers import TrainingArguments
+
+from ..offline import DEFAULT_ENCODER
+
+
+def bf16_is_fast(use_cpu: bool) -> bool:
+    """Whether this machine multiplies bfloat16 matrices in hardware (a recent GPU, or a CPU with AMX)."""
+    if not use_cpu and torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_amx_tile_supported()
+
+
+@dataclass
+class PretrainingArguments(TrainingArguments):
+    """Arguments of `accelerate launch -m nerfound.pretraining` and `nerfound pretrain`.
+
+    Every field of `transformers.TrainingArguments` is one too; the defaults that differ are redefined here.
+    """
+
+    corpus: str = field(
+        default="default",
+        metadata={"help": "'default' (the packaged corpus), a .txt, .jsonl, .parquet or .csv file, or a datasets id."},
+    )
+    languages: list[str] = field(
+        default_factory=lambda: ["English"],
+        metadata={"help": "Languages of the passages to train on; 'all' for every language of the corpus."},
+    )
+    token_encoder: str = field(
+        default=DEFAULT_ENCODER, metadata={"help": "Hub id or folder of the encoder that becomes the foundation."}
+    )
+    concept_encoder: str = field(
+        default=DEFAULT_ENCODER, metadata={"help": "Hub id or folder of the encoder of concept names."}
+    )
+    token_layers: list[int] = field(
+        default_factory=lambda: [-1], metadata={"help": "Hidden states that make a token vector, e.g. -1 -7."}
+    )
+    score: Literal["cosine", "dot"] = field(
+        default="cosine",
+        metadata={"help": "'cosine': normalised, with learned scale and bias; 'dot': the blog's raw product."},
+    )
+    projection_dim: int | None = field(
+        default=None, metadata={"help": "Size of the common space; none by default (the encoders' own)."}
+    )
+    trainable_layers: int | None = field(
+        default=None, metadata={"help": "Layers trained at the top of each encoder; by default the top half."}
+    )
+    dropout: float | None = field(
+        default=None, metadata={"help": "Dropout while training; by default what the encoders were trained with."}
+    )
+    lora_rank: int = field(default=0, metadata={"help": "Train LoRA adapters of this rank instead of whole layers."})
+    description_share: float = field(
+        default=0.7, metadata={"help": "Share of concepts shown with their description; the others by name alone."}
+    )
+    near_duplicate_cosine: float | None = field(
+        default=0.85,
+        metadata={
+            "help": "Concepts of a batch whose names' vectors are at least this close are no negatives of each other. "
+            "A value above 1 switches it off."
+        },
+    )
+    held_out: float = field(default=0.05, metadata={"help": "Share of the passages held out for evaluation."})
+    max_tokens: int = field(default=256, metadata={"help": "Most tokens of a passage; longer ones are cut, counted."})
+    limit: int | None = field(default=None, metadata={"help": "Train on this many passages only (a seeded sample)."})
+
+    output_dir: str = field(default="foundation", metadata={"help": "Folder of checkpoints and the trained model."})
+    per_device_train_batch_size: int = field(default=32, metadata={"help": "Passages per step and process."})
+    per_device_eval_batch_size: int = field(default=64, metadata={"help": "Passages per evaluation step."})
+    num_train_epochs: float = field(default=5.0, metadata={"help": "Passes over the corpus."})
+    learning_rate: float = field(default=1e-4, metadata={"help": "Peak learning rate."})
+    warmup_steps: float = field(default=0.1, metadata={"help": "Warm-up steps; below 1 a share of all steps."})
+    weight_decay: float = field(default=0.01, metadata={"help": "Weight decay."})
+    bf16: bool | None = field(
+        default=None, metadata={"help": "bfloat16 mixed precision; by default wherever the hardware is fast at it."}
+    )
+    logging_steps: float = field(default=20, metadata={"help": "Steps between two log lines."})
+    eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate: no, steps or epoch."})
+    save_strategy: str = field(default="epoch", metadata={"help": "When to save: no, steps or epoch."})
+    save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept."})
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Leave as it is."})
+
+    def __post_init__(self) -> None:
+        # Without `use_cpu`, transformers refuses bfloat16 on a machine that has no accelerator
+        self.use_cpu = self.use_cpu or not torch.accelerator.is_available() or parse_flag_from_env("ACCELERATE_USE_CPU")
+        if self.bf16 is None:
+            self.bf16 = not self.fp16 and bf16_is_fast(self.use_cpu)
+        super().__post_init__()
+        for name, value in [("description_share", self.description_share), ("held_out", self.held_out)]:
+            if not 0 <= value <= 1:
+                raise ValueError(f"--{name} {value}: give a share between 0 and 1.")

@@ -1,0 +1,110 @@
+"""Entities, words and their character offsets, BIO tags and their decoding.
+
+Everything in this module speaks of *character offsets into the original string*: `text == source[start:end]` holds for
+every entity, in every script. A *word* is the smallest unit that an entity can begin or end with.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypedDict
+
+import numpy as np
+import regex
+
+# Scripts that write no spaces between words: there every character (with its marks) is a word of its own.
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
+_WORD = regex.compile(
+    rf"[{_UNSPACED}]\p{{M}}*"  # one character of an unspaced script
+    r"|\p{N}++(?:[.,:]\p{N}++)*+(?!\p{L})"  # 1,900.50 and 10:30 are one word; 10.30am is not a number
+    rf"|(?:(?![{_UNSPACED}])[\p{{L}}\p{{N}}_][\p{{M}}\u200c\u200d]*)+"  # letters, digits, marks, zero-width joiners
+    r"|(?!\s)\X",  # anything else: one grapheme (punctuation, an emoji with its modifiers)
+    regex.VERSION1,
+)
+
+
+class Entity(TypedDict, total=False):
+    """An entity found in, or annotated on, a text: `text == source[start:end]`, always."""
+
+    start: int
+    end: int
+    label: str
+    text: str
+    score: float
+
+
+class Span(NamedTuple):
+    """A typed span; the unit of `start` and `end` (words or characters) is the caller's."""
+
+    start: int
+    end: int
+    label: str
+
+
+def segment_words(text: str) -> list[tuple[int, int]]:
+    """Split a text into words: the units at which an entity may begin or end.
+
+    Runs of letters, digits and their combining marks are words; numbers keep their inner separators; characters of
+    scripts without spaces, punctuation marks and emoji stand alone. White space belongs to no word.
+
+    Args:
+        text (`str`): any text.
+
+    Returns:
+        `list[tuple[int, int]]`: character offsets `(start, end)` of each word, ascending, non-overlapping.
+    """
+    return [match.span() for match in _WORD.finditer(text)]
+
+
+def decode_bio(emissions: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The best legal BIO labelling of each sequence (Viterbi, vectorised over sequences and concepts).
+
+    `I-c` may follow only `B-c` or `I-c`; everything else may follow anything. There are no transition weights.
+
+    Args:
+        emissions (`np.ndarray` of shape `(batch, words, 1 + 2 × concepts)`): log-probabilities of O, B-first, I-first,
+            B-second, …; anything beyond a sequence's length.
+        lengths (`np.ndarray` of shape `(batch,)`): words of each sequence.
+
+    Returns:
+        `np.ndarray` of shape `(batch, words)`: label ids, int64; 0 beyond a sequence's length.
+    """
+    batch, words, labels = emissions.shape
+    path = np.zeros((batch, words), dtype=np.int64)
+    if not words or labels == 1:
+        return path
+    rows = np.arange(batch)
+    score = emissions[:, 0].astype(np.float64)
+    score[:, 2::2] = -np.inf  # nothing begins inside
+    best_before = np.zeros((words, batch), dtype=np.int64)  # best predecessor of O and of every B
+    from_inside = np.zeros((words, batch, labels // 2), dtype=bool)  # whether I-c comes from I-c rather than B-c
+    scores = [score]
+    for t in range(1, words):
+        best_before[t] = score.argmax(1)
+        begin, inside = score[:, 1::2], score[:, 2::2]
+        from_inside[t] = inside > begin
+        new = np.repeat(score.max(1)[:, None], labels, axis=1)
+        new[:, 2::2] = np.maximum(begin, inside)
+        score = new + emissions[:, t]
+        scores.append(score)
+    label = np.zeros(batch, dtype=np.int64)
+    for t in range(words - 1, -1, -1):
+        last, active = lengths - 1 == t, lengths - 1 >= t
+        label[last] = scores[t][last].argmax(1)
+        path[active, t] = label[active]
+        inside = (label > 0) & (label % 2 == 0)
+        concept = np.maximum(label - 1, 0) // 2
+        label = np.where(inside, 1 + 2 * concept + from_inside[t][rows, concept], best_before[t])
+    return path
+
+
+def decode_spans(path: np.ndarray) -> list[tuple[int, int, int]]:
+    """Spans `(first word, word behind the last, concept index)` of one legal BIO labelling `(words,)`."""
+    spans = []
+    starts = np.flatnonzero(path % 2 == 1)
+    inside = np.append((path > 0) & (path % 2 == 0), False)
+    for start in starts:
+        end = start + 1
+        while inside[end]:
+            end += 1
+        spans.append((int(start), int(end), int(path[start] // 2)))
+    return spans
