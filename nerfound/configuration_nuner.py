@@ -1,7 +1,6 @@
 """Configuration of the NuNER models."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: @strict checks no field whose annotation is a string.
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict

@@ -107,19 +107,18 @@ def _windows_of_text(encoded: BatchEncoding, rows: range, source: int, words: np
         if i + 1 < len(rows):
             following = offsets[i + 1][offsets[i + 1][:, 1] > 0]
             next_border = (ends[-1] + following[0, 0]) // 2
-        tokens = real_tokens = np.stack(
-            [np.searchsorted(ends, words[:, 0], side="right"), np.searchsorted(starts, words[:, 1], side="left")],
-            axis=1,
-        )
-        present = tokens[:, 1] > tokens[:, 0]  # words of other windows, and what the tokenizer drops, have no token
-        tokens = np.stack([real[real_tokens[present, 0]], real[real_tokens[present, 1] - 1] + 1], axis=1)
-        begins = words[present, 0]
+        # Only the words that this window touches: a long text has many windows and many more words
+        low = np.searchsorted(words[:, 1], starts[0], side="right")
+        near = words[low : np.searchsorted(words[:, 0], ends[-1], side="left")]
+        first = np.searchsorted(ends, near[:, 0], side="right")
+        behind = np.searchsorted(starts, near[:, 1], side="left")
+        present = behind > first  # what the tokenizer drops has no token
         yield Window(
             text=source,
             inputs={name: encoded[name][row] for name in names},
-            words=words[present],
-            tokens=tokens,
-            owned=(begins >= border) & (begins < next_border),
+            words=near[present],
+            tokens=np.stack([real[first[present]], real[behind[present] - 1] + 1], axis=1),
+            owned=(near[present, 0] >= border) & (near[present, 0] < next_border),
         )
         border = next_border
 

@@ -17,6 +17,9 @@ from ..modeling_nuner import nested_logits
 L2_GRID = (3e-1, 1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4)
 """Penalties tried by cross-validation, strongest first."""
 
+OWN_FACTOR = 0.3
+"""Prior standard deviation of what a label has for itself, beside what it shares with others (1.0)."""
+
 DEFAULT_L2 = 1e-2
 """The penalty where the support set is too small for cross-validation."""
 
@@ -29,11 +32,13 @@ class LinearHead:
         weight (`torch.Tensor` of shape `(labels, hidden_size)`): float32.
         bias (`torch.Tensor` of shape `(labels,)`): float32.
         l2 (`float`): the penalty it was fitted with.
+        factors (`torch.Tensor` of shape `(factors, hidden_size)`): what the weights were made of, of scaled vectors.
     """
 
     weight: Tensor
     bias: Tensor
     l2: float
+    factors: Tensor
 
     def __call__(self, vectors: Tensor) -> Tensor:
         """Logits `(tokens, labels)` of vectors `(tokens, hidden_size)`."""
@@ -51,8 +56,10 @@ def fit_linear_head(
 ) -> LinearHead:
     """Fit a BIO head on frozen token vectors, by L-BFGS, to its unique optimum.
 
-    Minimises the mean cross-entropy per token plus `l2 / 2` times the squared norm of the weights, where vectors are
-    centred and scaled to unit variance on average, so that one `l2` means the same for every encoder.
+    Minimises the mean cross-entropy per token plus `l2 / 2` times the squared norm of the factors that the weights are
+    made of (see `label_factors`), where vectors are centred and scaled to unit variance on average, so that one `l2`
+    means the same for every encoder. In other words, the maximum a posteriori under a Gaussian prior that knows how
+    the labels are related.
 
     Args:
         vectors (`torch.Tensor` of shape `(tokens, hidden_size)`): float32.
@@ -70,45 +77,65 @@ def fit_linear_head(
         raise ValueError("no token to fit a head on: the support set has no text.")
     mean, scale = vectors.mean(0), vectors.std(unbiased=False) + 1e-12
     features = (vectors - mean) / scale
-    start_weight = torch.zeros(num_labels, features.shape[1])
-    start_bias = torch.zeros(num_labels)
+    factors = label_factors(num_labels, nested=nested)
+    start = (torch.zeros(factors.shape[1], features.shape[1]), torch.zeros(num_labels))
     if initial is not None:
-        start_weight, start_bias = initial.weight * scale, initial(mean[None])[0]
-    weight, bias = _minimise(features, labels, start_weight, start_bias, l2, nested)
-    weight = weight / scale
-    return LinearHead(weight, bias - weight @ mean, l2)
+        start = (initial.factors, initial(mean[None])[0])
+    solution, bias = _minimise(features, labels, factors, start, l2, nested)
+    weight = factors @ solution / scale
+    return LinearHead(weight, bias - weight @ mean, l2, solution)
+
+
+def label_factors(num_labels: int, *, nested: bool = False) -> Tensor:
+    """What the weights of the labels have in common, as a matrix that makes them from independent factors.
+
+    The weights of `B-c` are a factor of the concept c, plus one of all beginnings, plus one of its own; those of `I-c`
+    likewise. So the first and the further tokens of a concept's few mentions are evidence for one another, and every
+    concept learns from the others what a beginning looks like. A nested head has no weights for O.
+
+    Returns:
+        `torch.Tensor` of shape `(num_labels, factors)`: weights are `label_factors(…) @ factors`; each entry is the
+        prior standard deviation of a factor's share.
+    """
+    concepts = num_labels // 2
+    outside = torch.zeros(num_labels, 1)
+    outside[0] = 0.0 if nested else 1.0
+    of_concept = F.pad(torch.eye(concepts).repeat_interleave(2, dim=0), (0, 0, 1, 0))
+    of_position = F.pad(torch.eye(2).repeat(concepts, 1), (0, 0, 1, 0))
+    own = F.pad(torch.eye(2 * concepts), (0, 0, 1, 0)) * OWN_FACTOR
+    return torch.cat([outside, of_concept, of_position, own], dim=1)
 
 
 def _minimise(
-    features: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, l2: float, nested: bool
+    features: Tensor, labels: Tensor, factors: Tensor, start: tuple[Tensor, Tensor], l2: float, nested: bool
 ) -> tuple[Tensor, Tensor]:
-    if nested:  # the row of O has no gradient: it stays at zero, and with it its logit
-        weight[0], bias[0] = 0.0, 0.0
-    parameters = torch.cat([weight, bias[:, None]], dim=1).requires_grad_()
-    inputs = torch.cat([features, features.new_ones(len(features), 1)], dim=1)
-    penalised = torch.ones_like(parameters)
-    penalised[:, -1] = 0.0
+    """The optimal values of the factors, and the biases, which are not penalised."""
+    shape = start[0].shape
+    parameters = torch.cat([start[0].flatten(), start[1]]).requires_grad_()
     optimizer = torch.optim.LBFGS(
         [parameters], max_iter=200, tolerance_grad=1e-5, tolerance_change=1e-8, line_search_fn="strong_wolfe"
     )
-    with torch.no_grad():
-        target = F.one_hot(labels, 3 if nested else len(weight)).to(features.dtype)
+    target = F.one_hot(labels, 3 if nested else len(factors)).to(features.dtype)
 
+    def unpack() -> tuple[Tensor, Tensor]:
+        return parameters[: shape.numel()].view(shape), parameters[shape.numel() :]
+
+    @torch.no_grad()
     def objective() -> Tensor:
         """Value; the gradient is written by hand, which is twice as fast as autograd here."""
-        with torch.no_grad():
-            logits = inputs @ parameters.T
-            log_p = F.log_softmax(nested_logits(logits) if nested else logits, dim=-1)
-            residual = log_p.exp() - target
-            if nested:
-                residual = F.pad(residual[..., 1:].flatten(1), (1, 0))
-            penalty = l2 * parameters * penalised
-            parameters.grad = residual.T @ inputs / len(inputs) + penalty
-            return -(target * log_p).sum() / len(inputs) + 0.5 * (penalty * parameters).sum()
+        values, bias = unpack()
+        logits = F.linear(features, factors @ values, bias)
+        log_p = F.log_softmax(nested_logits(logits) if nested else logits, dim=-1)
+        residual = (log_p.exp() - target) / len(features)
+        if nested:  # O has the logit 0, whatever its parameters
+            residual = F.pad(residual[..., 1:].flatten(1), (1, 0))
+        gradient = factors.T @ (residual.T @ features) + l2 * values
+        parameters.grad = torch.cat([gradient.flatten(), residual.sum(0)])
+        return -(target * log_p).sum() / len(features) + 0.5 * l2 * values.square().sum()
 
     optimizer.step(objective)
-    solution = parameters.detach()
-    return solution[:, :-1].contiguous(), solution[:, -1].contiguous()
+    values, bias = unpack()
+    return values.detach().clone(), bias.detach().clone()
 
 
 def choose_l2(

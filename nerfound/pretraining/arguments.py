@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from accelerate.utils import parse_flag_from_env
 from transformers import TrainingArguments
+from transformers.utils import strtobool
 
 from ..offline import DEFAULT_ENCODER
 
@@ -85,14 +87,28 @@ class PretrainingArguments(TrainingArguments):
     eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate: no, steps or epoch."})
     save_strategy: str = field(default="epoch", metadata={"help": "When to save: no, steps or epoch."})
     save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept."})
+    use_cpu: bool = field(default=False, metadata={"help": "Train on CPUs; by default where there is no accelerator."})
+    disable_tqdm: bool | None = field(default=None, metadata={"help": "No progress bar; by default none in a pipe."})
     remove_unused_columns: bool = field(default=False, metadata={"help": "Leave as it is."})
 
     def __post_init__(self) -> None:
         # Without `use_cpu`, transformers refuses bfloat16 on a machine that has no accelerator
-        self.use_cpu = self.use_cpu or not torch.accelerator.is_available() or parse_flag_from_env("ACCELERATE_USE_CPU")
+        launched_on_cpu = strtobool(os.environ.get("ACCELERATE_USE_CPU", "False"))
+        self.use_cpu = self.use_cpu or bool(launched_on_cpu) or not torch.accelerator.is_available()
         if self.bf16 is None:
             self.bf16 = not self.fp16 and bf16_is_fast(self.use_cpu)
+        if self.disable_tqdm is None:
+            self.disable_tqdm = not sys.stderr.isatty()
         super().__post_init__()
-        for name, value in [("description_share", self.description_share), ("held_out", self.held_out)]:
-            if not 0 <= value <= 1:
-                raise ValueError(f"--{name} {value}: give a share between 0 and 1.")
+        self._check("description_share", 0 <= self.description_share <= 1, "a share from 0 to 1")
+        self._check("held_out", 0 < self.held_out < 1, "a share above 0 and below 1")
+        self._check("dropout", self.dropout is None or 0 <= self.dropout < 1, "a share from 0, below 1")
+        self._check("max_tokens", self.max_tokens >= 3, "at least 3, special tokens included")
+        self._check("lora_rank", self.lora_rank >= 0, "a rank above 0, or 0 to train whole layers")
+        for name in ("limit", "projection_dim"):
+            value = getattr(self, name)
+            self._check(name, value is None or value >= 1, "at least 1")
+
+    def _check(self, name: str, fits: bool, mend: str) -> None:
+        if not fits:
+            raise ValueError(f"--{name} {getattr(self, name)}: give {mend}.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from itertools import islice
 from typing import Any
 
 import torch
@@ -32,8 +33,8 @@ def concept_ranking(
     model: NuNerForConceptContrast,
     tokenizer: PreTrainedTokenizerBase,
     concept_tokenizer: PreTrainedTokenizerBase,
-    rows: Sequence[Mapping[str, Any]],
-    seen: Iterable[str],
+    rows: Iterable[Mapping[str, Any]],
+    seen: Set[str],
     batch_size: int = 64,
 ) -> dict[str, float]:
     """Rank all concepts of some passages for each of their mentions.
@@ -41,8 +42,8 @@ def concept_ranking(
     A mention's vector is the mean of its tokens'. The true concepts of a mention are all those annotated on its span.
 
     Args:
-        rows: passages of a concept corpus.
-        seen (`Iterable[str]`): `concept_key` of the concepts that were trained on.
+        rows: passages of a concept corpus, such as a `datasets.Dataset`; they are read twice.
+        seen (`Set[str]`): `concept_key` of the concepts that were trained on.
 
     Returns:
         `dict[str, float]`: `map`, the mean average precision over all mentions; `map_unseen`, over the mentions that
@@ -56,15 +57,12 @@ def concept_ranking(
         return {"map": 0.0, "map_unseen": 0.0}
     column = {key: i for i, key in enumerate(concepts)}
     concept_vectors = encode_concept_texts(model, concept_tokenizer, [concept.text for concept in concepts.values()])
-    unseen = (
-        torch.tensor([key not in set(seen) for key in concepts])
-        if not isinstance(seen, set | frozenset)
-        else (torch.tensor([key not in seen for key in concepts]))
-    )
+    unseen = torch.tensor([key not in seen for key in concepts])
     precisions: list[Tensor] = []
     unseen_precisions: list[Tensor] = []
-    for start in range(0, len(rows), batch_size):
-        vectors, truth = _mentions(model, tokenizer, rows[start : start + batch_size], column)
+    remaining = iter(rows)
+    while batch := list(islice(remaining, batch_size)):
+        vectors, truth = _mentions(model, tokenizer, batch, column)
         if not len(vectors):
             continue
         scores = vectors @ concept_vectors.T

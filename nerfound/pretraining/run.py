@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +16,8 @@ from datasets import Dataset
 from transformers import AutoTokenizer, HfArgumentParser, PreTrainedTokenizerBase, set_seed
 
 from ..concepts import concept_key
-from ..corpus import read_corpus, split_held_out
+from ..corpus import load_packaged_corpus, read_corpus, split_held_out
+from ..corpus.readers import PACKAGED_NAME
 from ..modeling_nuner import NuNerForConceptContrast
 from ..offline import resolve_encoder
 from .arguments import PretrainingArguments
@@ -34,13 +37,37 @@ examples:
 """
 
 
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+    """Keeps the lines of the examples, and shows defaults."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry of `accelerate launch -m nerfound.pretraining` and of `nerfound pretrain`."""
-    parser = HfArgumentParser(PretrainingArguments, description=DESCRIPTION, prog="nerfound pretrain")
-    parser.formatter_class = _help_formatter()
+    parser = HfArgumentParser(
+        PretrainingArguments,
+        prog="nerfound pretrain",
+        usage="%(prog)s [--output_dir DIR] [--corpus CORPUS] [--token_encoder ENCODER] [further arguments]",
+        description=DESCRIPTION,
+        formatter_class=_HelpFormatter,
+    )
     (args,) = parser.parse_args_into_dataclasses(list(sys.argv[1:] if arguments is None else arguments))
     logging.basicConfig(level=logging.INFO if args.should_log else logging.WARNING, format="%(message)s")
+    _warn_of_idle_devices(args)
     pretrain(args)
+
+
+def _warn_of_idle_devices(args: PretrainingArguments) -> None:
+    if args.n_gpu > 1:
+        logger.warning(
+            f"{args.n_gpu} GPUs are there, but one is used: start with accelerate launch --num_processes {args.n_gpu} "
+            "-m nerfound.pretraining."
+        )
+    elif args.world_size == 1 and args.use_cpu and "MASTER_ADDR" in os.environ:
+        # accelerate sets the address for several processes, but on CPUs leaves starting them to MPI
+        logger.warning(
+            "This is the only process: for several on CPUs, start with torchrun --nproc_per_node 2 "
+            "-m nerfound.pretraining --use_cpu."
+        )
 
 
 def pretrain(args: PretrainingArguments) -> NuNerForConceptContrast:
@@ -50,6 +77,7 @@ def pretrain(args: PretrainingArguments) -> NuNerForConceptContrast:
         ValueError: if the output folder holds a run and `resume_from_checkpoint` does not say to go on with it.
     """
     checkpoint = find_checkpoint(args)
+    args._n_gpu = min(args.n_gpu, 1)  # nn.DataParallel would split a batch's concepts as if they were passages
     set_seed(args.seed)
     with args.main_process_first(desc="reading the corpus"):
         train, held_out = read_passages(args)
@@ -62,7 +90,7 @@ def pretrain(args: PretrainingArguments) -> NuNerForConceptContrast:
         token_layers=tuple(args.token_layers),
         score=args.score,
         projection_dim=args.projection_dim,
-    )
+    ).to(args.device)
     if args.device.type == "cpu":
         # torch's fused attention has a slow backward pass on CPUs: 0.59 s against 0.24 s for 256 concepts in bfloat16
         model.set_attn_implementation("eager")
@@ -85,7 +113,7 @@ def pretrain(args: PretrainingArguments) -> NuNerForConceptContrast:
         args=args,
         data_collator=collator,
         train_dataset=train,
-        eval_dataset=held_out if len(held_out) else None,
+        eval_dataset=held_out,
         processing_class=tokenizer,
         concept_tokenizer=concept_tokenizer,
         seen_concepts=frozenset(names),
@@ -94,19 +122,27 @@ def pretrain(args: PretrainingArguments) -> NuNerForConceptContrast:
     trainer.log_metrics("train", result.metrics)
     if collator.cut_passages:
         logger.warning(
-            f"{collator.cut_passages:,} passages were cut after {collator.max_tokens} tokens (--max_tokens)."
+            f"{collator.cut_passages:,} times a passage was cut after {collator.max_tokens} tokens (--max_tokens)."
         )
     return save_foundation(trainer, args)
 
 
 def read_passages(args: PretrainingArguments) -> tuple[Dataset, Dataset]:
-    """The passages to train on and those held out."""
-    corpus = read_corpus(args.corpus)
+    """The passages to train on and those held out; passages that name no language count as in every language.
+
+    Raises:
+        ValueError: if the corpus has no passage in one of the languages.
+    """
+    corpus = load_packaged_corpus("all") if args.corpus == PACKAGED_NAME else read_corpus(args.corpus)
     if args.languages != ["all"]:
-        wanted = set(args.languages)
+        wanted = {*args.languages, ""}
+        known = set(corpus.unique("language"))
+        if "" not in known and not known.issuperset(args.languages):
+            raise ValueError(
+                f"--languages {' '.join(args.languages)}: the passages of {args.corpus} are in "
+                f"{', '.join(sorted(known))}; give some of these, or all."
+            )
         corpus = corpus.filter(lambda language: language in wanted, input_columns="language")
-        if not len(corpus):
-            raise ValueError(f"{args.corpus} has no passage in {', '.join(sorted(wanted))}; see --languages.")
     train, held_out = split_held_out(corpus, args.held_out, args.seed)
     if args.limit is not None:
         train = train.shuffle(seed=args.seed).select(range(min(args.limit, len(train))))
@@ -156,7 +192,7 @@ def find_checkpoint(args: PretrainingArguments) -> str | None:
         ValueError: if there are checkpoints and nothing says whether to go on from them.
     """
     folder = Path(args.output_dir)
-    complete = [path for path in folder.glob("checkpoint-*") if _is_complete(path)]
+    complete = [path for path in folder.glob("checkpoint-*") if path.name[11:].isdigit() and _is_complete(path)]
     newest = max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
     if args.resume_from_checkpoint is None:
         if newest is not None or (folder / "config.json").exists():
@@ -188,14 +224,7 @@ def save_foundation(trainer: ConceptContrastTrainer, args: PretrainingArguments)
         model = trainer.model = model.merge_and_unload()
     trainer.save_model()
     trainer.save_state()
-    if trainer.eval_dataset is not None:
-        metrics = trainer.evaluate()
-        trainer.log_metrics("eval", metrics)
-        trainer.save_metrics("eval", metrics)
+    metrics = trainer.evaluate()
+    trainer.log_metrics("eval", metrics)
+    trainer.save_metrics("eval", metrics)
     return model.eval()
-
-
-def _help_formatter() -> Any:
-    import argparse
-
-    return argparse.RawDescriptionHelpFormatter

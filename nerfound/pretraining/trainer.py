@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, Trainer
+from transformers.trainer import TRAINING_ARGS_NAME
 
 from .ranking import concept_ranking
 
@@ -47,7 +48,6 @@ class ConceptContrastTrainer(Trainer):
 
     def evaluate(self, eval_dataset: Any = None, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         """Loss of the held-out passages, and the ranking of their concepts (`eval_map`, `eval_map_unseen`)."""
-        rows = list(self.eval_dataset if eval_dataset is None else eval_dataset)
         metrics = super().evaluate(eval_dataset, metric_key_prefix=metric_key_prefix, **kwargs)
         model = self.accelerator.unwrap_model(self.model)
         training = model.training
@@ -57,7 +57,7 @@ class ConceptContrastTrainer(Trainer):
                 model,
                 self.processing_class,
                 self.concept_tokenizer,
-                rows,
+                self.eval_dataset if eval_dataset is None else eval_dataset,
                 self.seen_concepts,
             )
         model.train(training)
@@ -67,5 +67,7 @@ class ConceptContrastTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         super()._save(output_dir, state_dict)
-        folder = os.path.join(output_dir or self.args.output_dir, CONCEPT_TOKENIZER_FOLDER)
-        self.concept_tokenizer.save_pretrained(folder)
+        if self.args.should_save:
+            folder = output_dir or self.args.output_dir
+            os.remove(os.path.join(folder, TRAINING_ARGS_NAME))  # a pickle, which nothing reads
+            self.concept_tokenizer.save_pretrained(os.path.join(folder, CONCEPT_TOKENIZER_FOLDER))
