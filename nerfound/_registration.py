@@ -12,6 +12,7 @@ import importlib.machinery
 import sys
 from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
 
 def register_with_transformers() -> None:
@@ -67,6 +68,9 @@ class _WatchedLoader(importlib.abc.Loader):
     def __init__(self, watcher: _ImportWatcher, loader: importlib.abc.Loader) -> None:
         self.watcher = watcher
         self.loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)  # get_code, for instance, which `python -m nerfound` asks for
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
         return self.loader.create_module(spec)

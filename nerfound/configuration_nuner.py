@@ -1,6 +1,7 @@
 """Configuration of the NuNER models."""
 
 # No `from __future__ import annotations` here: @strict checks no field whose annotation is a string.
+from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
@@ -66,13 +67,22 @@ class NuNerConfig(PreTrainedConfig):
             self.id2label: dict[int, str] = {}
             self.label2id: dict[str, int] = {}
         super().__post_init__(**kwargs)
-        self.token_layers = tuple(self.token_layers)
+        self.set_token_layers(self.token_layers)
+
+    def set_token_layers(self, layers: Iterable[int]) -> None:
+        """Choose the hidden states that make a token vector.
+
+        Raises:
+            ValueError: if the token encoder has no such layer.
+        """
+        layers = tuple(layers)
         depth = self.token_config.num_hidden_layers
-        if not self.token_layers or any(not -depth - 1 <= layer <= -1 for layer in self.token_layers):
+        if not layers or any(not -depth - 1 <= layer <= -1 for layer in layers):
             raise ValueError(
-                f"token_layers={self.token_layers}: give indices from -1 (last layer) to -{depth + 1} (embeddings), "
+                f"token_layers={layers}: give indices from -1 (last layer) to -{depth + 1} (embeddings), "
                 f"the hidden states that a token encoder of {depth} layers has."
             )
+        self.token_layers = layers
 
     @property
     def hidden_size(self) -> int:

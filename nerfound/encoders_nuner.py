@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
@@ -17,7 +18,9 @@ logger = logging.get_logger(__name__)
 # What a published encoder may carry beside the encoder: pooler and pre-training heads. Nothing else is dropped.
 _PRETRAINING_HEADS = re.compile(
     r"(^|\.)(pooler|lm_head|cls|lm_predictions|mask_predictions|embeddings\.position_ids)(\.|$)"
-    r"|^(head|decoder)\."  # ModernBERT's masked-language-model head
+    r"|^(head|decoder)\."  # ModernBERT
+    r"|^vocab_(transform|layer_norm|projector)\."  # DistilBERT
+    r"|^(discriminator|generator)_(predictions|lm_head)\."  # ELECTRA
 )
 
 
@@ -45,12 +48,9 @@ def load_encoder(name_or_path: str, *, ignore: Iterable[str] = (), **kwargs: Any
     if config.is_encoder_decoder:
         raise ValueError(f"{name_or_path}: {config.model_type!r} is an encoder-decoder; give an encoder-only model.")
     kwargs.setdefault("dtype", torch.float32)
-    with quiet_loading():
-        encoder, info = AutoModel.from_pretrained(
-            name_or_path, config=config, output_loading_info=True, **_no_pooler(config), **kwargs
-        )
-    check_loading_info(name_or_path, info, ignore)
-    return encoder
+    return load_strictly(
+        AutoModel.from_pretrained, name_or_path, ignore=ignore, config=config, **_no_pooler(config), **kwargs
+    )
 
 
 def load_token_classifier(name_or_path: str, **kwargs: Any) -> tuple[PreTrainedModel, nn.Linear]:
@@ -59,9 +59,7 @@ def load_token_classifier(name_or_path: str, **kwargs: Any) -> tuple[PreTrainedM
     Raises:
         ValueError: as `load_encoder`; or if the head is more than a linear layer on the last hidden state.
     """
-    with quiet_loading():
-        model, info = AutoModelForTokenClassification.from_pretrained(name_or_path, output_loading_info=True, **kwargs)
-    check_loading_info(name_or_path, info)
+    model = load_strictly(AutoModelForTokenClassification.from_pretrained, name_or_path, **kwargs)
     if not is_linear_in_last_layer(model):
         raise ValueError(
             f"{name_or_path}: the head of {type(model).__name__} is more than a linear layer, so that it cannot be "
@@ -70,12 +68,30 @@ def load_token_classifier(name_or_path: str, **kwargs: Any) -> tuple[PreTrainedM
     return model.base_model, model.classifier
 
 
-def check_loading_info(name_or_path: str, info: dict[str, Any], ignore: Iterable[str] = ()) -> None:
-    """Refuse a checkpoint that does not fit its architecture weight for weight.
+def load_strictly(
+    load: Callable[..., Any], name_or_path: str, *, ignore: Iterable[str] = (), **kwargs: Any
+) -> PreTrainedModel:
+    """Load a checkpoint, and refuse it if it does not fit its architecture weight for weight.
+
+    Args:
+        load (`Callable`): a `from_pretrained`.
+        name_or_path (`str`): Hub id or folder.
+        ignore (`Iterable[str]`): prefixes of weights that may be left over.
+        kwargs: passed on to `load`.
 
     Raises:
-        ValueError: naming the weights that are missing, mis-shaped or unexpected.
+        ValueError: naming the weights that are missing, mis-shaped or unexpected; or if a weights file is damaged.
     """
+    try:
+        with quiet_loading():  # mis-shaped weights are let through here only to be named below
+            model, info = load(name_or_path, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
+    except SafetensorError as error:
+        raise ValueError(f"{name_or_path}: its weights file is damaged ({error}). Fetch or write it again.") from error
+    _check_loading_info(name_or_path, info, ignore)
+    return model
+
+
+def _check_loading_info(name_or_path: str, info: dict[str, Any], ignore: Iterable[str]) -> None:
     prefixes = tuple(ignore)
     unexpected = [
         key for key in info["unexpected_keys"] if not _PRETRAINING_HEADS.search(key) and not key.startswith(prefixes)
@@ -160,7 +176,7 @@ def _shorten(keys: list[str], shown: int = 5) -> str:
 
 
 class quiet_loading:  # noqa: N801 - a context manager reads as a verb
-    """Silence transformers' load report: `check_loading_info` says what matters, as an error."""
+    """Silence transformers' load report: `load_strictly` says what matters, as an error."""
 
     def __enter__(self) -> None:
         self.verbosity = logging.get_verbosity()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +22,10 @@ from .configuration_nuner import NuNerConfig
 from .encoders_nuner import (
     build_encoder,
     build_native_classifier,
-    check_loading_info,
     is_linear_in_last_layer,
     load_encoder,
+    load_strictly,
     load_token_classifier,
-    quiet_loading,
     train_top_layers,
 )
 
@@ -180,7 +179,7 @@ class NuNerForConceptContrast(NuNerPreTrainedModel):
     ) -> NuNerForConceptContrast:
         """As in transformers, in float32 unless `dtype` says otherwise; a weight that does not fit is an error."""
         kwargs.setdefault("dtype", torch.float32)
-        return _load_strictly(super().from_pretrained, str(pretrained_model_name_or_path), **kwargs)
+        return load_strictly(super().from_pretrained, str(pretrained_model_name_or_path), **kwargs)
 
     def train_top_layers(self, count: int | None = None) -> None:
         """Train the top `count` layers of both encoders (by default the top half of each), freeze the rest."""
@@ -301,7 +300,10 @@ class NuNerForTokenClassification(NuNerPreTrainedModel):
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer of the token encoder, loaded from where the model came from on first use."""
         if getattr(self, "_tokenizer", None) is None:
-            self._tokenizer = AutoTokenizer.from_pretrained(self.name_or_path)
+            # With a configuration given, none is loaded: that of our own layout would ask for trust_remote_code again
+            self._tokenizer = AutoTokenizer.from_pretrained(
+                self.name_or_path, config=self.config.token_config, **getattr(self, "_hub_kwargs", {})
+            )
         return self._tokenizer
 
     @tokenizer.setter
@@ -399,7 +401,8 @@ class NuNerForTokenClassification(NuNerPreTrainedModel):
         consent = kwargs.pop("trust_remote_code", None)
         if isinstance(config, NuNerConfig):
             fields = {"token_layers": config.token_layers, "id2label": config.id2label} | fields
-            stored = type(config).from_pretrained(name, **hub)  # no Auto class: no code of the repository is run again
+        if PreTrainedConfig.get_config_dict(name, **hub)[0].get("model_type") == NuNerConfig.model_type:
+            stored = NuNerConfig.from_pretrained(name, **hub)  # no Auto class: no code of the repository is run
         else:
             stored = AutoConfig.from_pretrained(name, trust_remote_code=consent, **hub)
         kwargs.setdefault("dtype", torch.float32)
@@ -410,6 +413,7 @@ class NuNerForTokenClassification(NuNerPreTrainedModel):
             else cls._from_plain(name, stored, kwargs)
         )
         model.name_or_path = model.config._name_or_path = name
+        model._hub_kwargs = hub  # the tokenizer is to come from the same place
         return model._with_fields(fields).eval()
 
     @classmethod
@@ -419,7 +423,7 @@ class NuNerForTokenClassification(NuNerPreTrainedModel):
             dropped = ("concept_encoder.", "token_projection.", "concept_projection.", "scorer.")
             stored.concept_config = None
             logger.warning(f"{name}: took the token encoder of the dual encoder; dropped {', '.join(dropped)}.")
-        return _load_strictly(super().from_pretrained, name, config=stored, ignore=dropped, **kwargs)
+        return load_strictly(super().from_pretrained, name, config=stored, ignore=dropped, **kwargs)
 
     @classmethod
     def _from_plain(cls, name: str, stored: PreTrainedConfig, kwargs: dict[str, Any]) -> NuNerForTokenClassification:
@@ -436,7 +440,8 @@ class NuNerForTokenClassification(NuNerPreTrainedModel):
             model = cls(NuNerConfig(token_config=encoder.config))
         model.token_encoder = encoder
         if head is not None and concepts is not None:
-            rows = torch.tensor([stored.label2id[label] for label in bio_labels(concepts)])
+            index = {label: i for i, label in stored.id2label.items()}  # a stored label2id may be missing, or wrong
+            rows = torch.tensor([index[label] for label in bio_labels(concepts)])
             descriptions = {concept: own.get("concepts", {}).get(concept, "") for concept in concepts}
             model.set_head(head.weight[rows], head.bias[rows], descriptions, nested=own.get("nested", False))
         return model
@@ -452,7 +457,7 @@ class NuNerForTokenClassification(NuNerPreTrainedModel):
                 f"{self.name_or_path} has a head for {len(self.labels)} concepts on token_layers="
                 f"{self.config.token_layers}; it cannot be loaded with other layers or labels. Fit a new one."
             )
-        self.config.token_layers = layers
+        self.config.set_token_layers(layers)
         if labels and self.classifier is None:
             logger.warning(f"{self.name_or_path}: new head of {len(labels)} labels, all zero; train it before use.")
             self.new_head(labels)
@@ -484,6 +489,8 @@ class NuNerForTokenClassification(NuNerPreTrainedModel):
         if "state_dict" in kwargs:
             super().save_pretrained(save_directory, **kwargs)
             return
+        # The plain pipeline cuts texts at this length; where the tokenizer names none, a long text would make it fail
+        self.tokenizer.model_max_length = min(self.tokenizer.model_max_length, self.config.max_input_tokens)
         self.tokenizer.save_pretrained(save_directory)
         native = self.native()
         if native is not None:
@@ -525,10 +532,3 @@ def _projection(size: int, projection_dim: int | None) -> nn.Module:
 def _scored_tokens(input_ids: Tensor, attention_mask: Tensor | None, special_tokens_mask: Tensor | None) -> Tensor:
     scored = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
     return scored if special_tokens_mask is None else scored & ~special_tokens_mask.bool()
-
-
-def _load_strictly(load: Callable[..., Any], name: str, *, ignore: Iterable[str] = (), **kwargs: Any) -> Any:
-    with quiet_loading():
-        model, info = load(name, output_loading_info=True, **kwargs)
-    check_loading_info(name, info, ignore)
-    return model

@@ -73,6 +73,7 @@ class FewShotNerPipeline(Pipeline):
             )
         if tokenizer is not None:
             model.tokenizer = tokenizer
+        self._sanitize_parameters(batch_size=kwargs.get("batch_size"))  # transformers does not pass it on to be checked
         super().__init__(model=model, tokenizer=model.tokenizer, **kwargs)
 
     def _sanitize_parameters(
@@ -110,8 +111,13 @@ class FewShotNerPipeline(Pipeline):
             a `dict` with `entity_group`, `score`, `word`, `start`, `end`, where `word == text[start:end]`.
 
         Raises:
-            TypeError: if an input is no text, naming its number.
+            TypeError: if an input is no text, naming its number; or the inputs are no collection of texts.
         """
+        iterable = hasattr(inputs, "__iter__") or hasattr(
+            inputs, "__getitem__"
+        )  # torch's data sets have but the latter
+        if isinstance(inputs, Mapping | bytes) or not iterable:
+            raise TypeError(f"inputs are of type {type(inputs).__name__}: give a text, a list of texts or a data set.")
         preprocess, forward, postprocess = self._sanitize_parameters(**kwargs)
         parameters = (
             self._preprocess_params | preprocess,
@@ -150,9 +156,9 @@ class FewShotNerPipeline(Pipeline):
         longest = self.model.config.max_input_tokens
         if max_tokens is not None and max_tokens > longest:
             raise ValueError(f"max_tokens={max_tokens}, but this encoder reads at most {longest}.")
-        return make_windows(
-            self.tokenizer, texts, max_tokens=max_tokens or min(DEFAULT_MAX_TOKENS, longest), overlap=overlap
-        )
+        if max_tokens is None:
+            max_tokens = min(DEFAULT_MAX_TOKENS, longest)
+        return make_windows(self.tokenizer, texts, max_tokens=max_tokens, overlap=overlap)
 
     def forward(self, windows: Sequence[Window], **_: Any) -> TokenClassifierOutput:
         """Logits of a batch of windows."""

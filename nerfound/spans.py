@@ -13,11 +13,14 @@ import regex
 
 # Scripts that write no spaces between words: there every character (with its marks) is a word of its own.
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
+# A grapheme, without the white space that Unicode would glue to a prepended mark
+_GRAPHEME = r"(?:\p{GCB=Prepend}++(?=\s)|\X)"
 _WORD = regex.compile(
-    rf"[{_UNSPACED}]\p{{M}}*"  # one character of an unspaced script
-    r"|\p{N}++(?:[.,:]\p{N}++)*+(?!\p{L})"  # 1,900.50 and 10:30 are one word; 10.30am is not a number
-    rf"|(?:(?![{_UNSPACED}])[\p{{L}}\p{{N}}_][\p{{M}}\u200c\u200d]*)+"  # letters, digits, marks, zero-width joiners
-    r"|(?!\s)\X",  # anything else: one grapheme (punctuation, an emoji with its modifiers)
+    rf"(?=[{_UNSPACED}])\X"  # one character of an unspaced script, with its marks
+    # 1,900.50 and 10:30 are one word, before 億 too; 10.30am is no number, nor is the keycap 1️⃣
+    rf"|\p{{N}}++(?:[.,:]\p{{N}}++)*+(?![\p{{L}}--[{_UNSPACED}]]|[\p{{GCB=Extend}}\p{{GCB=SpacingMark}}\p{{GCB=ZWJ}}])"
+    rf"|(?:(?=[[\p{{L}}\p{{N}}_]--[{_UNSPACED}]]){_GRAPHEME})+"  # letters and digits, with their marks and joiners
+    rf"|(?!\s){_GRAPHEME}",  # anything else: one grapheme (punctuation, an emoji with its modifiers)
     regex.VERSION1,
 )
 

@@ -6,6 +6,7 @@ one in which it stands further from an edge; the others see it as context.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from .spans import segment_words
 
 DEFAULT_MAX_TOKENS = 256
 """Tokens of a window, special tokens included; attention over longer ones costs more than their overlap."""
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON may hold halves of a pair; tokenizers refuse them
 
 
 @dataclass
@@ -71,7 +74,7 @@ def make_windows(
     if not texts:
         return []
     encoded = tokenizer(
-        list(texts),
+        [_LONE_SURROGATE.sub("\ufffd", text) for text in texts],
         truncation=True,
         max_length=max_tokens,
         stride=overlap,
@@ -106,7 +109,8 @@ def _windows_of_text(encoded: BatchEncoding, rows: range, source: int, words: np
         next_border = np.iinfo(np.int64).max
         if i + 1 < len(rows):
             following = offsets[i + 1][offsets[i + 1][:, 1] > 0]
-            next_border = (ends[-1] + following[0, 0]) // 2
+            # Without overlap there may be a gap: a word that begins in it has its tokens behind it
+            next_border = min(ends[-1], (ends[-1] + following[0, 0]) // 2)
         # Only the words that this window touches: a long text has many windows and many more words
         low = np.searchsorted(words[:, 1], starts[0], side="right")
         near = words[low : np.searchsorted(words[:, 0], ends[-1], side="left")]

@@ -6,10 +6,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imp
 
 import pytest
 import torch
+from hypothesis import settings
 from transformers.utils import logging
 
 from tests.factories import ARCHITECTURES, make_contrast, make_encoder, make_recognizer
 
+settings.register_profile("nerfound", deadline=None)  # how long an example takes says more of the machine than of us
+settings.load_profile("nerfound")
 logging.disable_progress_bar()
 torch.set_num_threads(1)  # on models this small, more threads are slower, and results then depend on their number
 

@@ -10,7 +10,6 @@ from transformers import (
     AutoModelForMaskedLM,
     AutoModelForPreTraining,
     AutoModelForTokenClassification,
-    BertForTokenClassification,
     DistilBertConfig,
     ElectraConfig,
     T5Config,
@@ -77,6 +76,14 @@ def test_sharded_encoder(kind, tmp_path):
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
     reference = AutoModel.from_pretrained(tmp_path)
     assert torch.equal(load(tmp_path).token_states(**inputs_of(kind)), states_of(reference, kind))
+
+
+def test_encoder_in_a_subfolder(tmp_path):
+    make_encoder("bert", tmp_path / "inner")
+    model = load(tmp_path, subfolder="inner")
+    assert model.tokenizer(SENTENCES) == tokenizer_of("bert")(SENTENCES)
+    reference = AutoModel.from_pretrained(tmp_path / "inner")
+    assert torch.equal(model.token_states(**inputs_of("bert")), states_of(reference, "bert"))
 
 
 def test_half_precision_encoder_loads_as_float32(tmp_path):
@@ -390,8 +397,3 @@ def test_loading_leaves_the_verbosity_as_it_was(encoders):
         assert transformers_logging.get_verbosity() == logging.INFO
     finally:
         transformers_logging.set_verbosity(before)
-
-
-def test_native_reference_class(tmp_path):
-    """What this file calls a native classifier is one."""
-    assert isinstance(bert_classifier(tmp_path, ["O", "B-x", "I-x"]), BertForTokenClassification)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import typer
 
 from . import corpus, models, recognizers
@@ -24,4 +27,6 @@ app.command()(recognizers.evaluate)
 
 def main() -> None:
     """Entry of the `nerfound` command."""
+    if not sys.stderr.isatty():  # bars are for people; this one variable speaks for transformers too
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     app()

@@ -41,9 +41,11 @@ def compare_encoders(
 def score_with_progress(
     encoders: Mapping[str, str], tasks: Sequence[Task], *, shots: Sequence[int], repeats: int, l2: float | None = None
 ) -> list[dict[str, Any]]:
-    """The rows of `transfer_scores`; a status line on a terminal says where it is."""
-    with Console(stderr=True).status("reading") as status:
-        return list(transfer_scores(encoders, tasks, shots=shots, repeats=repeats, l2=l2, progress=status.update))
+    """The rows of `transfer_scores`; a status line on a terminal, or lines in a log, say where it is."""
+    console = Console(stderr=True)
+    with console.status("reading") as status:
+        progress = status.update if console.is_terminal else console.print
+        return list(transfer_scores(encoders, tasks, shots=shots, repeats=repeats, l2=l2, progress=progress))
 
 
 def write_results(output: Path, results: Mapping[str, Any]) -> None:

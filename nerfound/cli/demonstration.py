@@ -15,6 +15,7 @@ import nerfound
 
 from ..corpus import load_packaged_corpus
 from ..evaluation.transfer import read_task, summarise
+from ..fewshot.heads import DEFAULT_L2
 from ..offline import DEFAULT_ENCODER, resolve_encoder
 from ..pretraining import PretrainingArguments, pretrain
 from ..pretraining.collator import ConceptContrastCollator
@@ -58,9 +59,12 @@ def run_demo(output: Path, minutes: float) -> None:
     console.rule("3. Few-shot recognizers: the base encoder against the foundation")
     base = resolve_encoder(DEFAULT_ENCODER)
     tasks = [read_task(folder) for folder in sorted(TASKS.iterdir()) if folder.is_dir()]
-    rows = score_with_progress({"base": base, "foundation": str(foundation)}, tasks, shots=SHOTS, repeats=REPEATS)
+    encoders = {"base": base, "foundation": str(foundation)}
+    rows = score_with_progress(encoders, tasks, shots=SHOTS, repeats=REPEATS, l2=DEFAULT_L2)
     summary = summarise(rows)
-    write_results(output, {"rows": summary, "draws": rows, "setting": software()})
+    write_results(
+        output, {"rows": summary, "draws": rows, "setting": {"repeats": REPEATS, "l2": DEFAULT_L2} | software()}
+    )
     console.print(transfer_table(summary))
     console.print(f"Mean ± standard deviation of {REPEATS} draws of the examples. Figures: {output / 'results.json'}")
 

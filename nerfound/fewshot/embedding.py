@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +93,7 @@ def embed_examples(
     *,
     batch_size: int = 32,
     max_tokens: int | None = None,
+    token_states: Callable[..., Tensor] | None = None,
 ) -> EmbeddedExamples:
     """Run the frozen token encoder over examples, once.
 
@@ -101,8 +102,10 @@ def embed_examples(
         examples (`Sequence[Example]`)
         batch_size (`int`): windows at a time.
         max_tokens (`int`, *optional*): of a window; 256 or what the encoder reads at most, by default.
+        token_states (`Callable`, *optional*): gives the vectors of a batch's tokens; the model's own by default.
     """
     tokenizer = model.tokenizer
+    token_states = token_states or model.token_states
     windows = make_windows(
         tokenizer,
         [example.text for example in examples],
@@ -111,7 +114,7 @@ def embed_examples(
     )
     vectors: list[Tensor] = [torch.empty(0)] * len(windows)
     for batch in batch_windows(windows, batch_size):
-        states = model.token_states(**pad_windows([windows[i] for i in batch], tokenizer, model.device))
+        states = token_states(**pad_windows([windows[i] for i in batch], tokenizer, model.device))
         for row, i in enumerate(batch):
             vectors[i] = states[row, : len(windows[i])].float().cpu().clone()  # not a view that keeps the padding
     return EmbeddedExamples(examples, windows, vectors)

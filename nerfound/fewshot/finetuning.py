@@ -60,6 +60,7 @@ def finetune(
         "weight_decay": 0.01,
         "logging_strategy": "no",
         "disable_tqdm": None,
+        "dataloader_pin_memory": False,  # gains nothing on so little data, and warns where there is no GPU
     }
     if held_out:
         defaults |= {

@@ -93,31 +93,25 @@ def load_foundation(
     tokenizer: PreTrainedTokenizerBase | None = None,
     token_layers: tuple[int, ...] | None = None,
 ) -> NuNerForTokenClassification:
-    """A headless model on the token encoder of `foundation`; a model given is shared, never changed."""
-    fields = {} if token_layers is None else {"token_layers": token_layers}
+    """A headless model on the token encoder of `foundation`.
+
+    The encoder of a model given is shared: it is put in evaluation mode, but its weights are never changed.
+    """
     if isinstance(foundation, str | os.PathLike):
-        model = NuNerForTokenClassification.from_pretrained(resolve_encoder(str(foundation)), **fields)
-        if model.classifier is not None:
-            model = _without_head(model, fields)
-    else:
-        model = _without_head(foundation, fields)
+        foundation = NuNerForTokenClassification.from_pretrained(resolve_encoder(str(foundation)))
+    own = isinstance(foundation, NuNerForTokenClassification | NuNerForConceptContrast)
+    encoder = foundation.token_encoder if own else foundation.base_model
+    layers = token_layers or (foundation.config.token_layers if own else (-1,))
+    config = NuNerConfig(token_config=copy.deepcopy(encoder.config), token_layers=layers)
+    with torch.device("meta"):  # an empty shell around the encoder that is there already
+        model = NuNerForTokenClassification(config)
+    model.token_encoder = encoder
+    model.name_or_path = model.config._name_or_path = foundation.name_or_path
     if tokenizer is not None:
         model.tokenizer = tokenizer
-    return model
-
-
-def _without_head(model: PreTrainedModel, fields: dict[str, Any]) -> NuNerForTokenClassification:
-    own = isinstance(model, NuNerForTokenClassification | NuNerForConceptContrast)
-    encoder = model.token_encoder if own else model.base_model
-    layers = model.config.token_layers if own else (-1,)
-    config = NuNerConfig(token_config=copy.deepcopy(encoder.config), **({"token_layers": layers} | fields))
-    with torch.device("meta"):  # an empty shell around the encoder that is there already
-        shell = NuNerForTokenClassification(config)
-    shell.token_encoder = encoder
-    shell.name_or_path = shell.config._name_or_path = model.name_or_path
-    if isinstance(model, NuNerForTokenClassification):
-        shell.tokenizer = model.tokenizer
-    return shell.eval()
+    elif isinstance(foundation, NuNerForTokenClassification):
+        model.tokenizer = foundation.tokenizer
+    return model.eval()
 
 
 def fit_head(

@@ -5,7 +5,8 @@ Labels are those of [`NuNerForTokenClassification`]: 0 outside, `1 + 2c` begin a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +15,10 @@ from torch import Tensor
 
 from ..modeling_nuner import nested_logits
 
-L2_GRID = (3e-1, 1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4)
+L2_GRID = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3)
 """Penalties tried by cross-validation, strongest first."""
+
+_SMALL_PROBLEM = 4_000_000
 
 OWN_FACTOR = 0.3
 """Prior standard deviation of what a label has for itself, beside what it shares with others (1.0)."""
@@ -53,6 +56,7 @@ def fit_linear_head(
     l2: float = DEFAULT_L2,
     nested: bool = False,
     initial: LinearHead | None = None,
+    tolerance: float = 1e-5,
 ) -> LinearHead:
     """Fit a BIO head on frozen token vectors, by L-BFGS, to its unique optimum.
 
@@ -69,19 +73,23 @@ def fit_linear_head(
         l2 (`float`): weight of the penalty.
         nested (`bool`): fit every concept on its own: (O, B, I) with the logit of O fixed at 0.
         initial (`LinearHead`, *optional*): where to start, such as the head of a stronger penalty.
+        tolerance (`float`): largest gradient of a parameter at which the search may stop.
 
     Raises:
-        ValueError: if there is no token.
+        ValueError: if there is no token, or the penalty is not positive.
     """
     if not len(vectors):
         raise ValueError("no token to fit a head on: the support set has no text.")
+    if not l2 > 0:
+        raise ValueError(f"l2={l2}: the penalty must be positive, such as {DEFAULT_L2}.")
     mean, scale = vectors.mean(0), vectors.std(unbiased=False) + 1e-12
     features = (vectors - mean) / scale
     factors = label_factors(num_labels, nested=nested)
     start = (torch.zeros(factors.shape[1], features.shape[1]), torch.zeros(num_labels))
     if initial is not None:
         start = (initial.factors, initial(mean[None])[0])
-    solution, bias = _minimise(features, labels, factors, start, l2, nested)
+    with _threads_for(features):
+        solution, bias = _minimise(features, labels, factors, start, l2, nested, tolerance)
     weight = factors @ solution / scale
     return LinearHead(weight, bias - weight @ mean, l2, solution)
 
@@ -106,14 +114,36 @@ def label_factors(num_labels: int, *, nested: bool = False) -> Tensor:
     return torch.cat([outside, of_concept, of_position, own], dim=1)
 
 
+@contextlib.contextmanager
+def _threads_for(features: Tensor) -> Iterator[None]:
+    """One thread for a small problem: on a busy machine, waiting for a second one took eight times as long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads if features.numel() > _SMALL_PROBLEM else 1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _minimise(
-    features: Tensor, labels: Tensor, factors: Tensor, start: tuple[Tensor, Tensor], l2: float, nested: bool
+    features: Tensor,
+    labels: Tensor,
+    factors: Tensor,
+    start: tuple[Tensor, Tensor],
+    l2: float,
+    nested: bool,
+    tolerance: float,
 ) -> tuple[Tensor, Tensor]:
     """The optimal values of the factors, and the biases, which are not penalised."""
     shape = start[0].shape
     parameters = torch.cat([start[0].flatten(), start[1]]).requires_grad_()
     optimizer = torch.optim.LBFGS(
-        [parameters], max_iter=200, tolerance_grad=1e-5, tolerance_change=1e-8, line_search_fn="strong_wolfe"
+        [parameters],
+        max_iter=500,
+        tolerance_grad=tolerance,
+        tolerance_change=1e-8,
+        history_size=10,
+        line_search_fn="strong_wolfe",
     )
     target = F.one_hot(labels, 3 if nested else len(factors)).to(features.dtype)
 
@@ -171,7 +201,7 @@ def choose_l2(
         head = None
         for i, l2 in enumerate(grid):
             head = fit_linear_head(
-                vectors[~held_out], labels[~held_out], num_labels, l2=l2, nested=nested, initial=head
+                vectors[~held_out], labels[~held_out], num_labels, l2=l2, nested=nested, initial=head, tolerance=1e-4
             )
             losses[i] += _cross_entropy(head(vectors[held_out]), labels[held_out], nested)
     return grid[int(losses.argmin())]

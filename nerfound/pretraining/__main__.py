@@ -1,5 +1,6 @@
 """`accelerate launch -m nerfound.pretraining …`."""
 
-from .run import main
+from .launch import main
 
-main()
+if __name__ == "__main__":
+    main()

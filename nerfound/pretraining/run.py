@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars
 from transformers import AutoTokenizer, HfArgumentParser, PreTrainedTokenizerBase, set_seed
+from transformers.utils.logging import disable_progress_bar
 
 from ..concepts import concept_key
 from ..corpus import load_packaged_corpus, read_corpus, split_held_out
@@ -52,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     (args,) = parser.parse_args_into_dataclasses(list(sys.argv[1:] if arguments is None else arguments))
     logging.basicConfig(level=logging.INFO if args.should_log else logging.WARNING, format="%(message)s")
+    if args.disable_tqdm:
+        disable_progress_bars()
+        disable_progress_bar()
     _warn_of_idle_devices(args)
     pretrain(args)
 
@@ -94,10 +98,9 @@ def pretrain(args: PretrainingArguments) -> NuNerForConceptContrast:
     if args.device.type == "cpu":
         # torch's fused attention has a slow backward pass on CPUs: 0.59 s against 0.24 s for 256 concepts in bfloat16
         model.set_attn_implementation("eager")
-    if args.dropout is not None:
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = args.dropout
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = args.dropout
     names = concept_names(train)
     collator = ConceptContrastCollator(
         tokenizer,
