@@ -82,6 +82,7 @@ def make_windows(
         return_offsets_mapping=True,
     )
     sources = encoded["overflow_to_sample_mapping"]
+    order = -1 if tokenizer.truncation_side == "left" else 1  # then the last part of a text comes first
     windows: list[Window] = []
     first = 0
     for source, text in enumerate(texts):
@@ -91,7 +92,7 @@ def make_windows(
         given = words[source] if words is not None else None
         spans = np.asarray(segment_words(text) if given is None else given, dtype=np.int64).reshape(-1, 2)
         if len(spans):
-            windows += _windows_of_text(encoded, range(first, last), source, spans)
+            windows += _windows_of_text(encoded, range(first, last)[::order], source, spans)
         first = last
     return windows
 

@@ -115,11 +115,11 @@ def test_heads_of_other_pretrained_encoders_are_no_surprise(config, auto_class, 
     assert torch.equal(load(tmp_path).token_states(ids), reference.base_model(ids).last_hidden_state)
 
 
-def test_token_layers(encoders):
-    model = load(encoders["roberta"], token_layers=(-1, -2))
-    states = AutoModel.from_pretrained(encoders["roberta"])(**inputs_of("roberta"), output_hidden_states=True)
+def test_token_layers(kind, encoders):
+    model = load(encoders[kind], token_layers=(-1, -2))
+    states = AutoModel.from_pretrained(encoders[kind])(**inputs_of(kind), output_hidden_states=True)
     expected = torch.cat([states.last_hidden_state, states.hidden_states[-2]], dim=-1)
-    assert torch.equal(model.token_states(**inputs_of("roberta")), expected)
+    assert torch.equal(model.token_states(**inputs_of(kind)), expected)
     assert model.config.hidden_size == 64
 
 

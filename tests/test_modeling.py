@@ -297,19 +297,22 @@ def test_concept_mask_defaults_to_all_tokens(model, batch):
     torch.testing.assert_close(model(**batch | one | {"concept_attention_mask": None}).loss, given)
 
 
-def test_gradient_checkpointing(model, batch):
-    loss = model(**batch).loss
-    model.activation_checkpointing_enable()
-    model.train()
-    try:
-        dropped = model(**batch).loss
-        dropped.backward()
-    finally:
-        model.eval()
-        model.activation_checkpointing_disable()
+def test_activation_checkpointing_of_frozen_layers(encoders, batch, tmp_path):
+    """The bottom is frozen, so that no input of a layer has a gradient; the top must get its own all the same."""
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    folder = make_encoder("roberta", tmp_path, **still)
+    model = NuNerForConceptContrast.from_encoders(folder, encoders["bert"]).train()
+    model.concept_encoder.eval()
+
+    def gradients():
         model.zero_grad()
-    assert dropped != loss  # dropout
-    torch.testing.assert_close(model(**batch).loss, loss)
+        model(**batch).loss.backward()
+        return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+    plain = gradients()
+    model.activation_checkpointing_enable()
+    torch.testing.assert_close(gradients(), plain)
+    assert any(name.startswith("token_encoder.encoder.layer.2") for name in plain)
 
 
 def test_trainer_divides_the_loss_by_the_accumulation_steps(model, recognizer, tmp_path):
@@ -331,7 +334,10 @@ def test_save_and_load_bit_equal(model, batch, tmp_path):
     assert own_fields(loaded.config) == own_fields(model.config)
 
 
-def test_half_precision_loads_as_float32(contrast_folder, tmp_path):
+def test_half_precision_loads_as_float32(contrast_folder, encoders, tmp_path):
+    AutoModel.from_pretrained(encoders["bert"], dtype=torch.float16).save_pretrained(tmp_path)
+    model = NuNerForConceptContrast.from_encoders(tmp_path, tmp_path)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
     half = NuNerForConceptContrast.from_pretrained(contrast_folder, dtype=torch.bfloat16)
     assert {p.dtype for p in half.parameters()} == {torch.bfloat16}
     half.save_pretrained(tmp_path)

@@ -9,16 +9,16 @@ from itertools import pairwise
 import datasets
 import pytest
 import torch
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
-from transformers import BertModel, pipeline
+from transformers import AutoModel, BertModel, pipeline
 from transformers.pipelines.pt_utils import KeyDataset
 
 import nerfound
 from nerfound.modeling_nuner import NuNerForTokenClassification
 from nerfound.pipeline_few_shot_ner import FewShotNerPipeline
 from nerfound.spans import segment_words
-from tests.factories import SENTENCES, edit_weights, make_encoder, make_recognizer
+from tests.factories import SENTENCES, edit_weights, make_encoder, make_recognizer, save_model
 from tests.test_spans import PIECES
 
 EXAMPLES = [
@@ -241,6 +241,8 @@ def test_parameters_of_the_pipeline_and_of_the_call(noisy):
     assert len(answer) < len(scores)
     assert len(strict(SENTENCE, threshold=0.0)) == len(scores)
     assert len(strict(SENTENCE)) == len(answer)  # the call's own does not stick
+    with pytest.raises(ValueError, match="max_tokens=99"):
+        strict(SENTENCE, max_tokens=99)
     assert strict(SENTENCE, threshold=1.0) == []
 
 
@@ -305,7 +307,6 @@ anything = st.one_of(
 
 
 @given(st.lists(anything, max_size=3), st.sampled_from(["bert", "roberta", "deberta"]), st.integers(8, 64))
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(["", " \n\t\u3000", "\x00", "\ud83d \udc4d", "İ", "İ̇ İstanbul", "👩‍👩‍👧" * 30, "a" * 500], "bert", 8)
 @example(["\u0301" * 200, "שלום 東京 مَرْحَبًا", "\r\n\r\n", "<s></s> [SEP]", "\ufffd", "\u202eRTL"], "roberta", 9)
 def test_any_text(noisy, texts, kind, max_tokens):
@@ -328,6 +329,13 @@ def test_any_text(noisy, texts, kind, max_tokens):
 
 
 # --- saving
+
+
+def test_half_precision(encoders, tmp_path):
+    save_model(AutoModel.from_pretrained(encoders["bert"], dtype=torch.float16), "bert", tmp_path)
+    pipe = pipeline("few-shot-ner", model=str(tmp_path), examples=EXAMPLES, fit_kwargs={"l2": 1e-4})
+    assert pipe.model.dtype == pipe.model.classifier.weight.dtype == torch.float16  # as transformers' pipelines do
+    assert [word for _, word, _ in found(pipe(SENTENCES[0]))] == ["Nobu", "Paris"]
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta", "deberta"])

@@ -50,6 +50,17 @@ def test_native_layout(kind, encoders, tmp_path):
     assert AutoTokenizer.from_pretrained(tmp_path)(SENTENCES) == tokenizer_of(kind)(SENTENCES)
 
 
+@pytest.mark.parametrize("kind", ["bert", "modernbert"])
+def test_concepts_with_odd_names(kind, encoders, tmp_path):
+    concepts = {"B-cell": "With a hyphen.", "O": "", "I-": "", "name with space": "", "İstanbul 東京": '"quoted" ä'}
+    model = make_recognizer(encoders[kind], concepts=concepts)
+    model.save_pretrained(tmp_path)
+    loaded = NuNerForTokenClassification.from_pretrained(tmp_path)
+    assert loaded.labels == list(concepts)
+    assert loaded.config.concepts == concepts
+    assert torch.equal(loaded.classifier.weight, model.classifier.weight)
+
+
 def test_native_layout_serves_the_stock_pipeline(encoders, tmp_path):
     make_recognizer(encoders["bert"]).save_pretrained(tmp_path)
     stock = pipeline("token-classification", model=str(tmp_path), aggregation_strategy="simple")

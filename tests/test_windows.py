@@ -1,5 +1,6 @@
 """Texts as windows: nothing is lost, nothing counts twice, whatever the text, the tokenizer and the sizes."""
 
+import copy
 from functools import cache
 
 import numpy as np
@@ -20,11 +21,20 @@ from tests.factories import (
 )
 from tests.test_spans import PIECES
 
+
+def cut_on_the_left(tokenizer):
+    """A tokenizer whose overflowing parts come in the opposite order."""
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.truncation_side = "left"
+    return tokenizer
+
+
 TOKENIZERS = {
     "wordpiece": wordpiece_tokenizer,
     "cased": lambda: wordpiece_tokenizer(lower_case=False),
     "byte-level": byte_level_tokenizer,
     "unigram": unigram_tokenizer,
+    "cut on the left": lambda: cut_on_the_left(wordpiece_tokenizer()),
 }
 texts = st.one_of(st.text(), st.lists(st.sampled_from([*PIECES, *SENTENCES])).map("".join))
 tokenizers = st.sampled_from(list(TOKENIZERS))

@@ -18,7 +18,7 @@ from ..modeling_nuner import nested_logits
 L2_GRID = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3)
 """Penalties tried by cross-validation, strongest first."""
 
-_SMALL_PROBLEM = 4_000_000
+_SMALL_PROBLEM = 40_000_000
 
 OWN_FACTOR = 0.3
 """Prior standard deviation of what a label has for itself, beside what it shares with others (1.0)."""
