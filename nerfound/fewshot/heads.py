@@ -56,9 +56,10 @@ def fit_linear_head(
     l2: float = DEFAULT_L2,
     nested: bool = False,
     initial: LinearHead | None = None,
+    factors: Tensor | None = None,
     tolerance: float = 1e-5,
 ) -> LinearHead:
-    """Fit a BIO head on frozen token vectors, by L-BFGS, to its unique optimum.
+    """Fit a linear head on frozen token vectors, by L-BFGS, to its unique optimum.
 
     Minimises the mean cross-entropy per token plus `l2 / 2` times the squared norm of the factors that the weights are
     made of (see `label_factors`), where vectors are centred and scaled to unit variance on average, so that one `l2`
@@ -73,6 +74,8 @@ def fit_linear_head(
         l2 (`float`): weight of the penalty.
         nested (`bool`): fit every concept on its own: (O, B, I) with the logit of O fixed at 0.
         initial (`LinearHead`, *optional*): where to start, such as the head of a stronger penalty.
+        factors (`torch.Tensor` of shape `(num_labels, factors)`, *optional*): what the weights of the labels have in
+            common: `label_factors`, those of BIO labels, by default; an identity for labels that have nothing.
         tolerance (`float`): largest gradient of a parameter at which the search may stop.
 
     Raises:
@@ -84,7 +87,7 @@ def fit_linear_head(
         raise ValueError(f"l2={l2}: the penalty must be positive, such as {DEFAULT_L2}.")
     mean, scale = vectors.mean(0), vectors.std(unbiased=False) + 1e-12
     features = (vectors - mean) / scale
-    factors = label_factors(num_labels, nested=nested)
+    factors = label_factors(num_labels, nested=nested) if factors is None else factors
     start = (torch.zeros(factors.shape[1], features.shape[1]), torch.zeros(num_labels))
     if initial is not None:
         start = (initial.factors, initial(mean[None])[0])
