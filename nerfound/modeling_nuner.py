@@ -28,6 +28,7 @@ from .encoders_nuner import (
     load_token_classifier,
     train_top_layers,
 )
+from .scorers_nuner import CosineScorer, DotScorer
 
 logger = logging.get_logger(__name__)
 
@@ -84,35 +85,6 @@ class NuNerPreTrainedModel(PreTrainedModel):
             return output.last_hidden_state
         states = [output.last_hidden_state if layer == -1 else output.hidden_states[layer] for layer in layers]
         return torch.cat(states, dim=-1)
-
-
-class DotScorer(nn.Module):
-    """The raw dot product of the NuNER blog post."""
-
-    def prepare(self, vectors: Tensor) -> Tensor:
-        """Vectors as they are compared, float32."""
-        return vectors.float()
-
-    def forward(self, tokens: Tensor, concepts: Tensor) -> Tensor:
-        """Logits of token vectors `(..., dim)` against concept vectors `(concepts, dim)`: `(..., concepts)`."""
-        return tokens @ concepts.T
-
-
-class CosineScorer(DotScorer):
-    """The cosine, with a learned scale and bias."""
-
-    def __init__(self, config: NuNerConfig) -> None:
-        super().__init__()
-        self.log_scale = nn.Parameter(torch.tensor(math.log(config.initial_scale)))
-        self.bias = nn.Parameter(torch.tensor(config.initial_bias))
-
-    def prepare(self, vectors: Tensor) -> Tensor:
-        """Vectors of length 1, float32."""
-        return F.normalize(vectors.float(), dim=-1)
-
-    def forward(self, tokens: Tensor, concepts: Tensor) -> Tensor:
-        """Logits of token vectors `(..., dim)` against concept vectors `(concepts, dim)`: `(..., concepts)`."""
-        return super().forward(tokens, concepts) * self.log_scale.exp() + self.bias
 
 
 class NuNerForConceptContrast(NuNerPreTrainedModel):
