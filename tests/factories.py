@@ -51,9 +51,16 @@ def wordpiece_tokenizer(lower_case: bool = True) -> PreTrainedTokenizerBase:
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lower_case)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=400, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator(SENTENCES, trainer)
-    return BertTokenizer(vocab=tokenizer.get_vocab(), do_lower_case=lower_case, model_max_length=64)
+    words = {
+        word
+        for sentence in SENTENCES
+        for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(sentence))
+    }
+    # Not trained: the trainer breaks ties at random, and with them the meaning of seeded weights in every process
+    pieces = {piece for word in words for char in word for piece in (char, f"##{char}")}
+    pieces |= {piece for word in words for piece in ([word] if len(word) < 8 else [word[:4], f"##{word[4:]}"])}
+    vocab = {piece: index for index, piece in enumerate([*special, *sorted(pieces)])}
+    return BertTokenizer(vocab=vocab, do_lower_case=lower_case, model_max_length=64)
 
 
 @cache
@@ -94,6 +101,7 @@ def unigram_tokenizer() -> PreTrainedTokenizerBase:
     trainer = trainers.UnigramTrainer(vocab_size=300, special_tokens=special, unk_token="[UNK]", show_progress=False)
     tokenizer.train_from_iterator(SENTENCES, trainer)
     vocab = [tuple(piece) for piece in json.loads(tokenizer.to_str())["model"]["vocab"]]
+    vocab[len(special) :] = sorted(vocab[len(special) :])  # equal scores come in any order
     return DebertaV2Tokenizer(vocab=vocab, unk_id=3, model_max_length=64)
 
 

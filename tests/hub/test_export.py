@@ -91,8 +91,7 @@ def test_another_head_is_fitted_anew(kind, options, saved, encoders, tmp_path):
     assert "a linear head fitted anew" in statement
     served = serve(tmp_path / "native")
     assert type(served.model).__module__.startswith("transformers.")
-    # The tokenizer's training breaks ties at random, so that the random encoder may miss one of the two
-    assert {("restaurant", 16, 20), ("city", 24, 29)} & found(served(SENTENCES[0]), SENTENCES[0])
+    assert {("restaurant", 16, 20), ("city", 24, 29)} <= found(served(SENTENCES[0]), SENTENCES[0])
     encoder = NuNerForTokenClassification.from_pretrained(source).token_encoder.state_dict()
     written = served.model.base_model.state_dict()
     assert all(torch.equal(written[name], weight) for name, weight in encoder.items())
@@ -101,7 +100,7 @@ def test_another_head_is_fitted_anew(kind, options, saved, encoders, tmp_path):
     ours, plain, cost = map(float, re.search(stated, statement).groups())
     assert ours == pytest.approx(100 * strict_f1(pipeline("few-shot-ner", model=str(source))), abs=0.05)
     assert plain == pytest.approx(100 * strict_f1(served), abs=0.05)
-    assert ours >= plain > 0
+    assert ours > plain > 0
     assert cost == pytest.approx(ours - plain, abs=0.11)
 
 
