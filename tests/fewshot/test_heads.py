@@ -43,7 +43,7 @@ def test_the_optimum(nested, l2):
     head = fit_linear_head(vectors, labels, 5, l2=l2, nested=nested)
     assert head.l2 == l2
     features = standardised(vectors.double())
-    factors = head.factors.double().requires_grad_()
+    factors = head.factors[:, :-1].double().requires_grad_()
     bias = head(vectors.mean(0)[None])[0].double().requires_grad_()
     value = objective(features, labels, factors, bias, l2, nested)
     gradients = torch.autograd.grad(value, [factors, bias])
@@ -66,7 +66,10 @@ def test_the_optimum(nested, l2):
     optimizer.step(closure)
     assert value.item() == pytest.approx(closure().item(), rel=1e-5)
     weight = label_factors(5, nested=nested).double() @ other[0]
-    torch.testing.assert_close(head(vectors).double(), features @ weight.T + other[1], rtol=1e-2, atol=1e-2)
+    ours, theirs = head(vectors).double(), features @ weight.T + other[1]
+    if not nested:  # a softmax leaves a constant of the biases open
+        ours, theirs = ours.log_softmax(-1), theirs.log_softmax(-1)
+    torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=1e-2)
 
 
 def fast_objective(features, labels, factors, bias, l2, nested):
@@ -220,3 +223,25 @@ def test_examples_are_never_split():
 def test_too_few_examples_for_cross_validation(examples, num_labels):
     vectors, labels = problem(tokens=examples * 5)
     assert choose_l2(vectors, labels, grouped(examples * 5), num_labels) == DEFAULT_L2
+
+
+@pytest.mark.parametrize("size", [6, 90], ids=["more tokens than dimensions", "fewer"])
+@pytest.mark.parametrize("l2", [1e-1, 1e-3])
+def test_a_plain_multinomial_head_is_that_of_scikit_learn(size, l2):
+    """Same data, same penalty: the loss at our optimum is that at theirs."""
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    vectors, labels = problem(tokens=80, size=size)
+    head = fit_linear_head(vectors, labels, 5, l2=l2, factors=torch.eye(5))
+    features = standardised(vectors.double())
+    theirs = linear_model.LogisticRegression(C=1 / (l2 * len(labels)), tol=1e-8, max_iter=10_000)
+    theirs.fit(features.numpy(), labels.numpy())
+
+    def loss(weight, bias):
+        return F.cross_entropy(features @ weight.T + bias, labels) + l2 / 2 * (weight**2).sum()
+
+    ours = loss(head.factors[:, :-1].double(), head.factors[:, -1].double())
+    sklearns = loss(torch.from_numpy(theirs.coef_), torch.from_numpy(theirs.intercept_))
+    assert ours.item() == pytest.approx(sklearns.item(), abs=1e-5)
+    torch.testing.assert_close(
+        head(vectors).double(), features @ head.factors[:, :-1].T.double() + head.factors[:, -1], rtol=1e-3, atol=1e-3
+    )
