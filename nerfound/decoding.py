@@ -34,21 +34,35 @@ def word_log_probabilities(logits: Tensor, windows: Sequence[Window], *, nested:
         log_p = F.log_softmax(logits.float(), dim=-1)
         begins, insides = slice(1, None, 2), slice(2, None, 2)
     scores = log_p.cpu().numpy()
-    # Sums over token ranges are differences of running sums; float64 keeps them exact to well below float32
-    running = np.zeros((scores.shape[0], scores.shape[1] + 1, scores.shape[2]))
-    np.cumsum(scores, axis=1, out=running[:, 1:])
     spans = np.zeros((len(windows), max(len(window.words) for window in windows), 2), dtype=np.int64)
     spans[..., 1] = 1
     for row, window in enumerate(windows):
         spans[row, : len(window.words)] = window.tokens
-    rows = np.arange(len(windows))[:, None]
-    first, end = spans[..., 0], spans[..., 1]
-    words = running[rows, end] - running[rows, first]
-    rest = running[rows, end] - running[rows, first + 1]
-    words[..., begins] = scores[rows, first][..., begins] + rest[..., insides]
-    words /= (end - first)[..., None]
-    result = words.astype(np.float32)
+    spans += np.arange(len(windows))[:, None, None] * scores.shape[1]
+    result = word_scores(scores.reshape(-1, scores.shape[2]), spans[..., 0], spans[..., 1], begins, insides)
     return result.reshape(*result.shape[:2], -1, 3) if nested else result
+
+
+def word_scores(
+    scores: np.ndarray, first: np.ndarray, end: np.ndarray, begins: slice = slice(0), insides: slice = slice(0)
+) -> np.ndarray:
+    """Mean scores of words over their tokens.
+
+    Args:
+        scores (`np.ndarray` of shape `(tokens, labels)`): of the tokens.
+        first, end (`np.ndarray` of any shape): first token of each word, and the token behind its last.
+        begins, insides (`slice`): labels of a word that begins an entity, whose tokens after the first are inside it.
+
+    Returns:
+        `np.ndarray` of shape `(*first.shape, labels)`, float32.
+    """
+    # Sums over token ranges are differences of running sums; float64 keeps them exact to well below float32
+    running = np.zeros((len(scores) + 1, scores.shape[1]))
+    np.cumsum(scores, axis=0, out=running[1:])
+    words = running[end] - running[first]
+    rest = running[end] - running[first + 1]
+    words[..., begins] = scores[first][..., begins] + rest[..., insides]
+    return (words / (end - first)[..., None]).astype(np.float32)
 
 
 def decode_windows(
@@ -71,17 +85,15 @@ def decode_windows(
     if nested:  # every concept of every window is a sequence of its own
         concepts = log_p.shape[2]
         chains = log_p.transpose(0, 2, 1, 3).reshape(-1, log_p.shape[1], 3)
-        paths = decode_bio(chains, np.repeat(lengths, concepts))
-        found = [
-            (row // concepts, row % concepts, span) for row, path in enumerate(paths) for span in decode_spans(path)
-        ]
+        spans = decode_spans(decode_bio(chains, np.repeat(lengths, concepts)))
+        spans[:, 3] = spans[:, 0] % concepts
+        spans[:, 0] //= concepts
         probability = np.exp(log_p[..., 1:]).sum(-1)
     else:
-        paths = decode_bio(log_p, lengths)
-        found = [(row, span[2], span) for row, path in enumerate(paths) for span in decode_spans(path)]
+        spans = decode_spans(decode_bio(log_p, lengths))
         probability = np.exp(log_p[..., 1:]).reshape(*log_p.shape[:2], -1, 2).sum(-1)
     entities: list[list[Entity]] = [[] for _ in windows]
-    for row, concept, (first, end, _) in found:
+    for row, first, end, concept in spans.tolist():
         window = windows[row]
         if window.owned[first]:
             entities[row].append(

@@ -59,9 +59,10 @@ def segment_words(text: str) -> list[tuple[int, int]]:
 
 
 def decode_bio(emissions: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The best legal BIO labelling of each sequence (Viterbi, vectorised over sequences and concepts).
+    """The best legal BIO labelling of each sequence.
 
-    `I-c` may follow only `B-c` or `I-c`; everything else may follow anything. There are no transition weights.
+    `I-c` may follow only `B-c` or `I-c`; everything else may follow anything. There are no transition weights: where
+    the best labels of the words make a legal labelling, it is the best; the other sequences are searched (Viterbi).
 
     Args:
         emissions (`np.ndarray` of shape `(batch, words, 1 + 2 × concepts)`): log-probabilities of O, B-first, I-first,
@@ -72,9 +73,20 @@ def decode_bio(emissions: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         `np.ndarray` of shape `(batch, words)`: label ids, int64; 0 beyond a sequence's length.
     """
     batch, words, labels = emissions.shape
-    path = np.zeros((batch, words), dtype=np.int64)
     if not words or labels == 1:
-        return path
+        return np.zeros((batch, words), dtype=np.int64)
+    path = np.where(np.arange(words) < lengths[:, None], emissions.argmax(-1), 0)
+    before = np.pad(path, ((0, 0), (1, 0)))[:, :-1]
+    inside = (path > 0) & (path % 2 == 0)
+    illegal = (inside & (before != path) & (before != path - 1)).any(1)
+    path[illegal] = _viterbi(emissions[illegal], lengths[illegal])
+    return path
+
+
+def _viterbi(emissions: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """`decode_bio` by dynamic programming, vectorised over sequences and concepts."""
+    batch, words, labels = emissions.shape
+    path = np.zeros((batch, words), dtype=np.int64)
     rows = np.arange(batch)
     score = emissions[:, 0].astype(np.float64)
     score[:, 2::2] = -np.inf  # nothing begins inside
@@ -100,14 +112,19 @@ def decode_bio(emissions: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return path
 
 
-def decode_spans(path: np.ndarray) -> list[tuple[int, int, int]]:
-    """Spans `(first word, word behind the last, concept index)` of one legal BIO labelling `(words,)`."""
-    spans = []
-    starts = np.flatnonzero(path % 2 == 1)
-    inside = np.append((path > 0) & (path % 2 == 0), False)
-    for start in starts:
-        end = start + 1
-        while inside[end]:
-            end += 1
-        spans.append((int(start), int(end), int(path[start] // 2)))
-    return spans
+def decode_spans(paths: np.ndarray) -> np.ndarray:
+    """The spans of legal BIO labellings.
+
+    Args:
+        paths (`np.ndarray` of shape `(batch, words)`): label ids.
+
+    Returns:
+        `np.ndarray` of shape `(spans, 4)`: sequence, first word, word behind the last, concept; in that order.
+    """
+    # One position more than there are words, so that no span runs on into the next sequence
+    labels = np.pad(paths, ((0, 0), (0, 1))).ravel()
+    starts = np.flatnonzero(labels % 2)
+    others = np.flatnonzero((labels == 0) | (labels % 2 == 1))
+    ends = others[np.searchsorted(others, starts, side="right")]
+    rows, firsts = np.divmod(starts, paths.shape[1] + 1)
+    return np.stack([rows, firsts, firsts + ends - starts, labels[starts] // 2], axis=1)

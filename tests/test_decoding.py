@@ -105,7 +105,7 @@ def test_flat_decoding(text, seed):
     logits = random_logits(windows, concepts=3, seed=seed)
     (entities,) = decode_windows(logits, windows, LABELS)
     scores = np.array(slow_word_scores(logits[0], windows[0], nested=False))
-    spans = decode_spans(decode_bio(scores[None], np.array([len(scores)]))[0])
+    spans = decode_spans(decode_bio(scores[None], np.array([len(scores)])))[:, 1:]
     assert [(e["start"], e["end"], e["label"]) for e in entities] == [
         (windows[0].words[first][0], windows[0].words[end - 1][1], LABELS[concept]) for first, end, concept in spans
     ]

@@ -151,7 +151,8 @@ def test_spans_of_a_path(path):
     ]):  # fmt: skip
         legal = repaired
     rebuilt = [0] * len(legal)
-    for start, end, concept in decode_spans(np.array(legal, dtype=np.int64)):
+    for row, start, end, concept in decode_spans(np.array([[0] * len(legal), legal], dtype=np.int64)):
+        assert row == 1
         assert not any(rebuilt[start:end])
         rebuilt[start:end] = [1 + 2 * concept] + [2 + 2 * concept] * (end - start - 1)
     assert rebuilt == legal
