@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # The one place where torch is pinned. It goes in first: a later resolver would otherwise pick a build with gigabytes
 # of CUDA libraries. Any torch that satisfies pyproject.toml works; set TORCH to take another.
 TORCH ?= torch==2.13.0
+# What `make bench` measures `nerfound benchmark` on: a preset of the Hub, or a folder of train and test files
+BENCH_DATA ?= mit-restaurant
 READY := $(VENV)/.ready
 
 .PHONY: demo test lint format bench wheel clean
@@ -26,6 +28,7 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.throughput
+	$(BIN)/python -m tests.benchmarks.data_efficiency $(BENCH_DATA)
 
 wheel: $(READY)
 	$(BIN)/python -m build --wheel

@@ -84,6 +84,13 @@ class NuNerConfig(PreTrainedConfig):
             )
         self.token_layers = layers
 
+    def to_diff_dict(self) -> dict[str, Any]:
+        """What is saved; where the encoders lay on the machine that trained them is nobody's business."""
+        saved = super().to_diff_dict()
+        for part in ("token_config", "concept_config"):
+            (saved.get(part) or {}).pop("_name_or_path", None)
+        return saved
+
     @property
     def hidden_size(self) -> int:
         """Size of a token vector: the token encoder's hidden size times the number of `token_layers`."""

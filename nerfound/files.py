@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_text_atomically(path: Path, text: str) -> None:
-    """Write a text file through a temporary file beside it, so that no reader ever sees half of it."""
-    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; what was written takes its place at the end, and after an error vanishes."""
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        yield partial
         os.replace(partial, path)
     except BaseException:
-        os.unlink(partial)
+        partial.unlink(missing_ok=True)
         raise
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write a text file so that no reader ever sees half of it."""
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")

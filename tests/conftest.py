@@ -6,10 +6,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imp
 
 import pytest
 import torch
+from huggingface_hub import close_session
 from hypothesis import settings
 from transformers.utils import logging
 
 from tests.factories import ARCHITECTURES, make_contrast, make_encoder, make_recognizer
+from tests.fakes.hub import FakeHub
 
 settings.register_profile("nerfound", deadline=None)  # how long an example takes says more of the machine than of us
 settings.load_profile("nerfound")
@@ -50,3 +52,12 @@ def contrast_folder(encoders, tmp_path_factory):
 def recognizer(encoders):
     """A recognizer with a random head on the RoBERTa encoder."""
     return make_recognizer(encoders["roberta"])
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A Hub in memory, which is the Hub of this process too, with an empty cache: see `tests.fakes.hub`."""
+    with FakeHub() as hub:
+        hub.connect(monkeypatch, tmp_path / "huggingface")
+        yield hub
+    close_session()  # or its idle connections to this Hub outlive it

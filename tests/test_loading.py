@@ -17,6 +17,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from nerfound.configuration_nuner import NuNerConfig
+from nerfound.fewshot.fitting import load_foundation
 from nerfound.modeling_nuner import NuNerForConceptContrast, NuNerForTokenClassification
 from tests.factories import (
     CONCEPTS,
@@ -397,3 +398,15 @@ def test_loading_leaves_the_verbosity_as_it_was(encoders):
         assert transformers_logging.get_verbosity() == logging.INFO
     finally:
         transformers_logging.set_verbosity(before)
+
+
+def test_no_path_of_the_training_machine_is_saved(encoders, tmp_path):
+    saved = make_contrast(tmp_path / "dual", encoders["bert"], encoders["roberta"])
+    assert str(encoders["bert"].parent) not in (saved / "config.json").read_text()
+
+
+def test_a_recognizer_as_foundation_loses_its_head_and_says_so(encoders, tmp_path, warnings_of):
+    folder = tmp_path / "recognizer"
+    make_recognizer(encoders["bert"]).save_pretrained(folder)
+    assert load_foundation(folder).classifier is None
+    assert f"{folder}: took its token encoder; dropped its head." in warnings_of()

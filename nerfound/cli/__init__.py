@@ -8,6 +8,7 @@ import sys
 import typer
 
 from . import corpus, models, recognizers
+from .options import ListOptions
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,7 +19,7 @@ app = typer.Typer(
 app.add_typer(corpus.app, name="corpus")
 app.command(**models.PASS_ALL_ARGUMENTS)(models.pretrain)
 app.command()(models.export)
-app.command()(models.benchmark)
+app.command(cls=ListOptions)(models.benchmark)
 app.command()(models.demo)
 app.command()(recognizers.fit)
 app.command()(recognizers.extract)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -14,13 +15,16 @@ from transformers import AutoTokenizer, pipeline
 import nerfound
 
 from ..corpus import load_packaged_corpus
-from ..evaluation.transfer import read_task, summarise
-from ..fewshot.heads import DEFAULT_L2
+from ..evaluation.benchmark import run_benchmark
+from ..evaluation.outputs import write_reports
+from ..evaluation.summary import summarise
+from ..evaluation.tasks import read_task
+from ..files import write_text_atomically
 from ..offline import DEFAULT_ENCODER, resolve_encoder
 from ..pretraining import PretrainingArguments, pretrain
 from ..pretraining.collator import ConceptContrastCollator
-from .comparison import score_with_progress, software, write_results
-from .tables import transfer_table
+from .comparison import progress_bar
+from .tables import headline_rows, transfer_table
 
 TASKS = Path(nerfound.__file__).parent / "data" / "tasks"
 SHOTS = (1, 4, 16)
@@ -60,13 +64,17 @@ def run_demo(output: Path, minutes: float) -> None:
     base = resolve_encoder(DEFAULT_ENCODER)
     tasks = [read_task(folder) for folder in sorted(TASKS.iterdir()) if folder.is_dir()]
     encoders = {"base": base, "foundation": str(foundation)}
-    rows = score_with_progress(encoders, tasks, shots=SHOTS, repeats=REPEATS, l2=DEFAULT_L2)
-    summary = summarise(rows)
-    write_results(
-        output, {"rows": summary, "draws": rows, "setting": {"repeats": REPEATS, "l2": DEFAULT_L2} | software()}
-    )
+    benchmark = output / "benchmark"
+    with progress_bar() as progress:
+        result = run_benchmark(encoders, tasks, benchmark, shots=SHOTS, repeats=REPEATS, progress=progress)
+    write_reports(result, benchmark)
+    summary = summarise(result.frame)
+    write_text_atomically(output / "results.json", json.dumps({"rows": headline_rows(summary)}, indent=1) + "\n")
     console.print(transfer_table(summary))
-    console.print(f"Mean ± standard deviation of {REPEATS} draws of the examples. Figures: {output / 'results.json'}")
+    console.print(
+        f"Mean ± standard deviation of {REPEATS} draws of the examples. Figures: {output / 'results.json'}; "
+        f"curves and tables: {benchmark}"
+    )
 
     console.rule("4. A recognizer at work")
     task = next(task for task in tasks if task.name == TASK_TO_SHOW)

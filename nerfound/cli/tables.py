@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
+
+from ..evaluation.summary import METRICS
+
+HEADLINES = ("token_macro_f1", "entity_micro_f1")
 
 
 def score_table(scores: Mapping[str, Any]) -> None:
@@ -22,18 +27,33 @@ def score_table(scores: Mapping[str, Any]) -> None:
     Console().print(table)
 
 
-def transfer_table(summary: Sequence[Mapping[str, Any]]) -> Table:
-    """The rows of `summarise`, base and foundation one below the other, in percent."""
-    shots = list(dict.fromkeys(row["k"] for row in summary))
-    table = Table("task", "encoder", *(f"k={k}" for k in shots), title="token macro-F1 / strict entity F1")
-    cells = {(row["task"], row["encoder"], row["k"]): row for row in summary}
-    encoders = list(dict.fromkeys(row["encoder"] for row in summary))
-    for task in dict.fromkeys(row["task"] for row in summary):
+def headline_rows(summary: pd.DataFrame) -> list[dict[str, Any]]:
+    """The two headline figures of `summarise`: a row per task, encoder and k, with their standard deviations."""
+    rows: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for cell in summary[summary["metric"].isin(HEADLINES)].itertuples():
+        row = rows.setdefault(
+            (cell.task, cell.encoder, cell.k), {"task": cell.task, "encoder": cell.encoder, "k": int(cell.k)}
+        )
+        row |= {cell.metric: cell.mean, f"{cell.metric}_std": cell.sd}
+    return list(rows.values())
+
+
+def transfer_table(summary: pd.DataFrame) -> Table:
+    """The headline figures, the encoders of a task one below the other, in percent."""
+    cells = {(row["task"], row["encoder"], row["k"]): row for row in headline_rows(summary)}
+    tasks, encoders, shots = (list(dict.fromkeys(values)) for values in zip(*cells, strict=True))
+    metrics = [name for name in HEADLINES if name in set(summary["metric"])]
+    table = Table(
+        "task", "encoder", *(f"k={k}" for k in shots), title=" / ".join(METRICS[name].title for name in metrics)
+    )
+    for task in tasks:
         for encoder in encoders:
             values = [
-                f"{100 * row['token_macro_f1']:.1f} ± {100 * row['token_macro_f1_std']:.1f} / "
-                f"{100 * row['entity_micro_f1']:.1f}"
-                for row in (cells[task, encoder, k] for k in shots)
+                " / ".join(
+                    f"{100 * cells[task, encoder, k][name]:.1f} ± {100 * cells[task, encoder, k][f'{name}_std']:.1f}"
+                    for name in metrics
+                )
+                for k in shots
             ]
             table.add_row(task, encoder, *values, end_section=encoder == encoders[-1])
     return table

@@ -207,15 +207,16 @@ def _token_scores(
         correct.update(label for label in gold_word if label in predicted_word)
     per_class: dict[str, dict[str, float]] = {}
     for label in labels:
-        measures = _ratios(correct[label], claimed[label], support[label])
+        measures = ratios(correct[label], claimed[label], support[label])
         per_class[label] = {f"token_{measure}": value for measure, value in measures.items()}
         per_class[label]["token_support"] = support[label]
-    pooled = _ratios(correct.total(), claimed.total(), support.total())
+    pooled = ratios(correct.total(), claimed.total(), support.total())
     micro = {f"token_micro_{measure}": value for measure, value in pooled.items()}
     return {**micro, **_macro("token", per_class, support), "per_class": per_class}
 
 
-def _ratios(correct: int, claimed: int, support: int) -> dict[str, float]:
+def ratios(correct: float, claimed: int, support: int) -> dict[str, float]:
+    """Precision, recall and F1; 0 where there is nothing to divide by."""
     return {
         "precision": correct / claimed if claimed else 0.0,
         "recall": correct / support if support else 0.0,

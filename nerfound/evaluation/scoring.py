@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from ..decoding import decode_texts
+from ..fewshot.embedding import windows_of
 from ..fewshot.formats import Example, SupportSet
 from ..modeling_nuner import NuNerForTokenClassification
 from ..spans import Entity, Span, segment_words
-from ..windows import DEFAULT_MAX_TOKENS, make_windows, pad_windows
+from ..windows import pad_windows
 from .metrics import evaluate_spans
 
 
@@ -22,12 +23,7 @@ def predict_examples(
 ) -> list[list[Entity]]:
     """Entities of examples, decoded over the examples' own words where they have some."""
     texts = [example.text for example in examples]
-    windows = make_windows(
-        recognizer.tokenizer,
-        texts,
-        [example.words for example in examples],
-        max_tokens=min(DEFAULT_MAX_TOKENS, recognizer.config.max_input_tokens),
-    )
+    windows = windows_of(recognizer, examples)
 
     def logits_of(batch: list[int]) -> Tensor:
         inputs = pad_windows([windows[i] for i in batch], recognizer.tokenizer, recognizer.device)

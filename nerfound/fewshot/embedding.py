@@ -86,7 +86,6 @@ def token_labels(
     return labels
 
 
-@torch.no_grad()
 def embed_examples(
     model: NuNerForTokenClassification,
     examples: Sequence[Example],
@@ -104,17 +103,36 @@ def embed_examples(
         max_tokens (`int`, *optional*): of a window; 256 or what the encoder reads at most, by default.
         token_states (`Callable`, *optional*): gives the vectors of a batch's tokens; the model's own by default.
     """
-    tokenizer = model.tokenizer
-    token_states = token_states or model.token_states
-    windows = make_windows(
-        tokenizer,
+    windows = windows_of(model, examples, max_tokens=max_tokens)
+    vectors = embed_windows(model, windows, batch_size=batch_size, token_states=token_states)
+    return EmbeddedExamples(examples, windows, vectors)
+
+
+def windows_of(
+    model: NuNerForTokenClassification, examples: Sequence[Example], *, max_tokens: int | None = None
+) -> list[Window]:
+    """The windows in which a model reads examples, over the examples' own words where they have some."""
+    return make_windows(
+        model.tokenizer,
         [example.text for example in examples],
         [example.words for example in examples],
         max_tokens=max_tokens or min(DEFAULT_MAX_TOKENS, model.config.max_input_tokens),
     )
+
+
+@torch.no_grad()
+def embed_windows(
+    model: NuNerForTokenClassification,
+    windows: Sequence[Window],
+    *,
+    batch_size: int = 32,
+    token_states: Callable[..., Tensor] | None = None,
+) -> list[Tensor]:
+    """Vectors `(tokens, hidden_size)` of each window, float32 on the CPU; arguments as for `embed_examples`."""
+    token_states = token_states or model.token_states
     vectors: list[Tensor] = [torch.empty(0)] * len(windows)
     for batch in batch_windows(windows, batch_size):
-        states = token_states(**pad_windows([windows[i] for i in batch], tokenizer, model.device))
+        states = token_states(**pad_windows([windows[i] for i in batch], model.tokenizer, model.device))
         for row, i in enumerate(batch):
             vectors[i] = states[row, : len(windows[i])].float().cpu().clone()  # not a view that keeps the padding
-    return EmbeddedExamples(examples, windows, vectors)
+    return vectors

@@ -13,8 +13,8 @@ from torch import Tensor
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, Trainer, TrainingArguments
 
 from ..modeling_nuner import IGNORED, NuNerForTokenClassification
-from ..windows import DEFAULT_MAX_TOKENS, Window, make_windows, pad_windows
-from .embedding import token_labels
+from ..windows import Window, pad_windows
+from .embedding import token_labels, windows_of
 from .formats import SupportSet
 
 _HELD_OUT_SHARE = 0.2
@@ -51,7 +51,7 @@ def finetune(
     model = copy.deepcopy(recognizer)
     tokenizer = recognizer.tokenizer
     concepts, nested = list(support.concepts), model.config.nested
-    items = _labelled_windows(model, tokenizer, support, concepts, nested)
+    items = _labelled_windows(model, support, concepts, nested)
     train, held_out = _split(items, seed)
     defaults: dict[str, Any] = {
         "num_train_epochs": 20,
@@ -98,17 +98,11 @@ def finetune(
 
 def _labelled_windows(
     model: NuNerForTokenClassification,
-    tokenizer: PreTrainedTokenizerBase,
     support: SupportSet,
     concepts: list[str],
     nested: bool,
 ) -> list[tuple[Window, np.ndarray]]:
-    windows = make_windows(
-        tokenizer,
-        [example.text for example in support.examples],
-        [example.words for example in support.examples],
-        max_tokens=min(DEFAULT_MAX_TOKENS, model.config.max_input_tokens),
-    )
+    windows = windows_of(model, support.examples)
     return [
         (window, token_labels(window, support.examples[window.text].entities, concepts, nested=nested))
         for window in windows

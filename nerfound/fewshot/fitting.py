@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from ..configuration_nuner import NuNerConfig
 from ..modeling_nuner import NuNerForConceptContrast, NuNerForTokenClassification
@@ -16,6 +17,8 @@ from ..offline import DEFAULT_ENCODER, resolve_encoder
 from .embedding import EmbeddedExamples, embed_examples
 from .formats import SupportSet, parse_examples, read_examples
 from .heads import choose_l2, fit_linear_head
+
+logger = logging.get_logger(__name__)
 
 Mode = Literal["head", "full", "lora"]
 
@@ -99,6 +102,8 @@ def load_foundation(
     """
     if isinstance(foundation, str | os.PathLike):
         foundation = NuNerForTokenClassification.from_pretrained(resolve_encoder(str(foundation)))
+        if foundation.classifier is not None:
+            logger.warning(f"{foundation.name_or_path}: took its token encoder; dropped its head.")
     own = isinstance(foundation, NuNerForTokenClassification | NuNerForConceptContrast)
     encoder = foundation.token_encoder if own else foundation.base_model
     layers = token_layers or (foundation.config.token_layers if own else (-1,))

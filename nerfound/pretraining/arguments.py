@@ -1,4 +1,4 @@
-"""Arguments of pre-training: `transformers.TrainingArguments` and what the concept contrast adds."""
+"""Arguments of pre-training: `transformers.TrainingArguments` and what its objectives add."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from transformers import TrainingArguments
 from transformers.utils import strtobool
 
 from ..offline import DEFAULT_ENCODER
+from .augmentation import Augmentation
 
 
 def bf16_is_fast(use_cpu: bool) -> bool:
@@ -28,6 +29,18 @@ class PretrainingArguments(TrainingArguments):
     Every field of `transformers.TrainingArguments` is one too; the defaults that differ are redefined here.
     """
 
+    objective: Literal["contrast", "fixed-ontology"] = field(
+        default="contrast",
+        metadata={
+            "help": "'contrast': token and concept encoder; 'fixed-ontology': the baseline, a token classifier for the "
+            "most frequent concepts, which has no use for concept_encoder, score, projection_dim, description_share "
+            "and near_duplicate_cosine."
+        },
+    )
+    num_concepts: int = field(
+        default=315,
+        metadata={"help": "Concepts that the fixed-ontology objective learns, the most frequent ones."},
+    )
     corpus: str = field(
         default="default",
         metadata={"help": "'default' (the packaged corpus), a .txt, .jsonl, .parquet or .csv file, or a datasets id."},
@@ -69,6 +82,10 @@ class PretrainingArguments(TrainingArguments):
             "A value above 1 switches it off."
         },
     )
+    crop_share: float = field(
+        default=0.5, metadata={"help": "Share of passages of which only a random piece is shown, anew in every epoch."}
+    )
+    plain_share: float = field(default=0.3, metadata={"help": "Share of passages that are shown without punctuation."})
     held_out: float = field(default=0.05, metadata={"help": "Share of the passages held out for evaluation."})
     max_tokens: int = field(default=256, metadata={"help": "Most tokens of a passage; longer ones are cut, counted."})
     limit: int | None = field(default=None, metadata={"help": "Train on this many passages only (a seeded sample)."})
@@ -100,14 +117,22 @@ class PretrainingArguments(TrainingArguments):
         if self.disable_tqdm is None:
             self.disable_tqdm = not sys.stderr.isatty()
         super().__post_init__()
+        self._check("objective", self.objective in {"contrast", "fixed-ontology"}, "contrast or fixed-ontology")
         self._check("description_share", 0 <= self.description_share <= 1, "a share from 0 to 1")
+        self._check("crop_share", 0 <= self.crop_share <= 1, "a share from 0 to 1")
+        self._check("plain_share", 0 <= self.plain_share <= 1, "a share from 0 to 1")
         self._check("held_out", 0 < self.held_out < 1, "a share above 0 and below 1")
         self._check("dropout", 0 <= self.dropout < 1, "a share from 0, below 1")
         self._check("max_tokens", self.max_tokens >= 3, "at least 3, special tokens included")
         self._check("lora_rank", self.lora_rank >= 0, "a rank above 0, or 0 to train whole layers")
-        for name in ("limit", "projection_dim"):
+        for name in ("limit", "num_concepts", "projection_dim"):
             value = getattr(self, name)
             self._check(name, value is None or value >= 1, "at least 1")
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What is done to the passages that are trained on."""
+        return Augmentation(self.crop_share, self.plain_share)
 
     def _check(self, name: str, fits: bool, mend: str) -> None:
         if not fits:

@@ -1,46 +1,53 @@
-"""The batch of the concept contrast: passages, the distinct concepts they hold, and which token is which."""
+"""Batches of passages, and that of the concept contrast: the distinct concepts they hold, and which token is which."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from ..concepts import Concept, concept_key
 from ..modeling_nuner import IGNORED
+from .augmentation import Augmentation
 
 
 @dataclass
-class ConceptContrastCollator:
-    """Turns rows of a concept corpus into a batch for [`NuNerForConceptContrast`].
+class PassageCollator:
+    """What the collators of all objectives share: passages become tokens, and those that are cut are counted.
 
-    Each distinct concept of the batch (by `concept_key`) stands in it once, as its name or, with probability
-    `description_share`, as name and description. The choice is a function of `seed` and of the batch's row ids, not of
-    a running random state: a resumed run, or one with more workers, sees the same batches.
+    What is drawn at random is a function of `seed` and of the batch's row ids, not of a running random state: a resumed
+    run, or one with more workers, sees the same batches.
 
     Args:
-        tokenizer, concept_tokenizer (`PreTrainedTokenizerBase`): fast tokenizers of the two encoders.
-        description_share (`float`): between 0 and 1.
+        tokenizer (`PreTrainedTokenizerBase`): fast tokenizer of the token encoder.
         max_tokens (`int`): passages are cut after this many tokens; `cut_passages` counts them.
-        near_duplicates (`NearDuplicates`, *optional*): concepts that are no negatives of each other.
+        augmentation (`Augmentation`, *optional*): what is done to passages before; nothing by default.
+        seed (`int`)
     """
 
     tokenizer: PreTrainedTokenizerBase
-    concept_tokenizer: PreTrainedTokenizerBase
-    description_share: float = 0.7
+    _: KW_ONLY
     max_tokens: int = 256
-    near_duplicates: NearDuplicates | None = None
+    augmentation: Augmentation | None = None
     seed: int = 0
     cut_passages: int = field(default=0, init=False)
 
-    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-        """Collate rows with `id`, `text` and `entities` (see `CORPUS_FEATURES`)."""
+    def generator(self, rows: Sequence[dict[str, Any]]) -> np.random.Generator:
+        """The random numbers of a batch."""
+        return np.random.default_rng([self.seed, zlib.crc32("\n".join(row["id"] for row in rows).encode())])
+
+    def augment(self, rows: Sequence[dict[str, Any]], random: np.random.Generator) -> Sequence[dict[str, Any]]:
+        """The rows as they are shown in this batch."""
+        return rows if self.augmentation is None else [self.augmentation(row, random) for row in rows]
+
+    def tokenize(self, rows: Sequence[dict[str, Any]]) -> tuple[BatchEncoding, np.ndarray]:
+        """Tokens of the rows' texts with their special tokens mask, and offsets `(batch, tokens, 2)` in characters."""
         tokens = self.tokenizer(
             [row["text"] for row in rows],
             padding=True,
@@ -51,8 +58,42 @@ class ConceptContrastCollator:
             return_tensors="pt",
         )
         offsets = tokens.pop("offset_mapping").numpy()
-        self._count_cut(rows, offsets)
-        concepts = self._distinct_concepts(rows)
+        if offsets.shape[1] == self.max_tokens:
+            ends = offsets[..., 1].max(1)
+            self.cut_passages += sum(end < len(row["text"].rstrip()) for row, end in zip(rows, ends, strict=True))
+        return tokens, offsets
+
+
+def covered_tokens(offsets: np.ndarray, entity: dict[str, Any]) -> np.ndarray:
+    """Boolean `(tokens,)`: the tokens of a passage, given by their offsets `(tokens, 2)`, that overlap a mention."""
+    return (offsets[:, 0] < entity["end"]) & (offsets[:, 1] > entity["start"])
+
+
+@dataclass
+class ConceptContrastCollator(PassageCollator):
+    """Turns rows of a concept corpus into a batch for [`NuNerForConceptContrast`].
+
+    Each distinct concept of the batch (by `concept_key`) stands in it once, as its name or, with probability
+    `description_share`, as name and description.
+
+    Args:
+        tokenizer, concept_tokenizer (`PreTrainedTokenizerBase`): fast tokenizers of the two encoders.
+        description_share (`float`): between 0 and 1.
+        max_tokens, augmentation, seed: as for [`PassageCollator`].
+        near_duplicates (`NearDuplicates`, *optional*): concepts that are no negatives of each other.
+    """
+
+    concept_tokenizer: PreTrainedTokenizerBase
+    _: KW_ONLY
+    description_share: float = 0.7
+    near_duplicates: NearDuplicates | None = None
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+        """Collate rows with `id`, `text` and `entities` (see `CORPUS_FEATURES`)."""
+        random = self.generator(rows)
+        rows = self.augment(rows, random)
+        tokens, offsets = self.tokenize(rows)
+        concepts = self._distinct_concepts(rows, random)
         labels = self._label(rows, offsets, list(concepts))
         encoded = self.concept_tokenizer(
             [concept.text for concept in concepts.values()] or [""],  # a batch without entities is all negatives
@@ -68,9 +109,7 @@ class ConceptContrastCollator:
             "labels": torch.from_numpy(labels),
         }
 
-    def _distinct_concepts(self, rows: Sequence[dict[str, Any]]) -> dict[str, Concept]:
-        batch_id = zlib.crc32("\n".join(row["id"] for row in rows).encode())
-        random = np.random.default_rng([self.seed, batch_id])
+    def _distinct_concepts(self, rows: Sequence[dict[str, Any]], random: np.random.Generator) -> dict[str, Concept]:
         concepts: dict[str, Concept] = {}
         for row in rows:
             for entity in row["entities"]:
@@ -84,23 +123,16 @@ class ConceptContrastCollator:
         """int8 labels `(batch, tokens, concepts)`: 1 where a token overlaps a mention, -100 for its near-duplicates."""
         index = {key: i for i, key in enumerate(keys)}
         labels = np.zeros((*offsets.shape[:2], max(len(keys), 1)), dtype=np.int8)
-        starts, ends = offsets[..., 0], offsets[..., 1]
         near = self.near_duplicates.pairs(keys) if self.near_duplicates else None
-        for row, passage, start, end in zip(rows, labels, starts, ends, strict=True):
+        for row, passage, where in zip(rows, labels, offsets, strict=True):
             positive = np.zeros(passage.shape, dtype=bool)
             for entity in row["entities"]:
-                inside = (start < entity["end"]) & (end > entity["start"])
-                positive[inside, index[concept_key(entity["concept"])]] = True
+                positive[covered_tokens(where, entity), index[concept_key(entity["concept"])]] = True
             if near is not None:
                 for column in np.flatnonzero(positive.any(0)):
                     passage[np.ix_(positive[:, column], near[column])] = IGNORED
             passage[positive] = 1
         return labels
-
-    def _count_cut(self, rows: Sequence[dict[str, Any]], offsets: np.ndarray) -> None:
-        if offsets.shape[1] == self.max_tokens:
-            ends = offsets[..., 1].max(1)
-            self.cut_passages += sum(end < len(row["text"].rstrip()) for row, end in zip(rows, ends, strict=True))
 
 
 class NearDuplicates:

@@ -1,17 +1,39 @@
-"""How well a dual encoder ranks concepts: mean average precision of a mention's true concepts."""
+"""Concept vectors, and how well a dual encoder ranks by them: mean average precision of a mention's true concepts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 
 from ..concepts import Concept, concept_key
+from ..configuration_nuner import NuNerConfig
 from ..modeling_nuner import NuNerForConceptContrast
+from ..offline import DEFAULT_ENCODER, resolve_encoder
+
+CONCEPT_TOKENIZER_FOLDER = "concept_tokenizer"
+"""Where a dual encoder's checkpoint keeps the tokenizer of its concept encoder."""
+
+
+def concept_name_encoder(encoder: str = DEFAULT_ENCODER) -> Callable[[Sequence[str]], Tensor]:
+    """A function that gives concept names their vectors: `(names, dim)`, float32, on the CPU.
+
+    Args:
+        encoder (`str`, *optional*, defaults to all-MiniLM-L6-v2): Hub id or folder of a dual encoder, by whose concept
+            encoder to go, or of a plain encoder, whose token vectors are averaged.
+    """
+    source = resolve_encoder(encoder)
+    if PreTrainedConfig.get_config_dict(source)[0].get("model_type") == NuNerConfig.model_type:
+        model = NuNerForConceptContrast.from_pretrained(source).eval()
+        tokenizer = AutoTokenizer.from_pretrained(source, subfolder=CONCEPT_TOKENIZER_FOLDER)
+    else:
+        model = NuNerForConceptContrast.from_encoders(source, source)
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    return lambda names: encode_concept_texts(model, tokenizer, names)
 
 
 @torch.no_grad()

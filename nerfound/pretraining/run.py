@@ -9,30 +9,29 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
 from datasets import Dataset, disable_progress_bars
-from transformers import AutoTokenizer, HfArgumentParser, PreTrainedTokenizerBase, set_seed
+from transformers import HfArgumentParser, set_seed
 from transformers.utils.logging import disable_progress_bar
 
-from ..concepts import concept_key
 from ..corpus import load_packaged_corpus, read_corpus, split_held_out
 from ..corpus.readers import PACKAGED_NAME
-from ..modeling_nuner import NuNerForConceptContrast
-from ..offline import resolve_encoder
+from ..modeling_nuner import NuNerPreTrainedModel
 from .arguments import PretrainingArguments
-from .collator import ConceptContrastCollator, NearDuplicates
-from .ranking import encode_concept_texts
-from .trainer import ConceptContrastTrainer
+from .contrast import contrast_trainer
+from .fixed_ontology import fixed_ontology_trainer
+from .record import write_record
+from .trainer import FoundationTrainer
 
 logger = logging.getLogger(__name__)
 
 DESCRIPTION = """Train the dual encoder of NuNER on a concept corpus; its token encoder is the foundation model.
+With --objective fixed-ontology, the baseline: a token classifier for the corpus's most frequent concepts.
 
 examples:
   nerfound pretrain --output_dir foundation
   nerfound pretrain --output_dir foundation --num_train_epochs 10 --resume_from_checkpoint last
+  nerfound pretrain --output_dir baseline --objective fixed-ontology --num_concepts 315
   accelerate launch --num_processes 2 -m nerfound.pretraining --token_encoder FacebookAI/roberta-base \\
       --corpus corpus.parquet --output_dir foundation
 """
@@ -74,8 +73,11 @@ def _warn_of_idle_devices(args: PretrainingArguments) -> None:
         )
 
 
-def pretrain(args: PretrainingArguments) -> NuNerForConceptContrast:
+def pretrain(args: PretrainingArguments) -> NuNerPreTrainedModel:
     """Train as the arguments say; the model, its tokenizers and `trainer_state.json` end up in `args.output_dir`.
+
+    Returns:
+        [`NuNerForConceptContrast`] or, for the objective `"fixed-ontology"`, [`NuNerForTokenClassification`].
 
     Raises:
         ValueError: if the output folder holds a run and `resume_from_checkpoint` does not say to go on with it.
@@ -85,48 +87,17 @@ def pretrain(args: PretrainingArguments) -> NuNerForConceptContrast:
     set_seed(args.seed)
     with args.main_process_first(desc="reading the corpus"):
         train, held_out = read_passages(args)
-    token_encoder, concept_encoder = resolve_encoder(args.token_encoder), resolve_encoder(args.concept_encoder)
-    tokenizer, concept_tokenizer = (AutoTokenizer.from_pretrained(name) for name in (token_encoder, concept_encoder))
-    model = NuNerForConceptContrast.from_encoders(
-        token_encoder,
-        concept_encoder,
-        trainable_layers=args.trainable_layers,
-        token_layers=tuple(args.token_layers),
-        score=args.score,
-        projection_dim=args.projection_dim,
-    ).to(args.device)
-    if args.device.type == "cpu":
-        # torch's fused attention has a slow backward pass on CPUs: 0.59 s against 0.24 s for 256 concepts in bfloat16
-        model.set_attn_implementation("eager")
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = args.dropout
-    names = concept_names(train)
-    collator = ConceptContrastCollator(
-        tokenizer,
-        concept_tokenizer,
-        description_share=args.description_share,
-        max_tokens=min(args.max_tokens, model.config.max_input_tokens),
-        near_duplicates=near_duplicates(model, concept_tokenizer, names, args.near_duplicate_cosine),
-        seed=args.seed,
-    )
-    logger.info(f"{len(train):,} passages with {len(names):,} concepts to train on; {len(held_out):,} held out")
-    trainer = ConceptContrastTrainer(
-        model=with_lora(model, args.lora_rank) if args.lora_rank else model,
-        args=args,
-        data_collator=collator,
-        train_dataset=train,
-        eval_dataset=held_out,
-        processing_class=tokenizer,
-        concept_tokenizer=concept_tokenizer,
-        seen_concepts=frozenset(names),
-    )
+    make_trainer = contrast_trainer if args.objective == "contrast" else fixed_ontology_trainer
+    trainer = make_trainer(args, train, held_out)
     result = trainer.train(resume_from_checkpoint=checkpoint)
     trainer.log_metrics("train", result.metrics)
+    collator = trainer.data_collator
     if collator.cut_passages:
         logger.warning(
             f"{collator.cut_passages:,} times a passage was cut after {collator.max_tokens} tokens (--max_tokens)."
         )
+    if args.should_save:
+        write_record(args, train, held_out)
     return save_foundation(trainer, args)
 
 
@@ -150,42 +121,6 @@ def read_passages(args: PretrainingArguments) -> tuple[Dataset, Dataset]:
     if args.limit is not None:
         train = train.shuffle(seed=args.seed).select(range(min(args.limit, len(train))))
     return train, held_out
-
-
-def concept_names(corpus: Dataset) -> dict[str, str]:
-    """`concept_key` and name of every concept of a corpus, in order of appearance."""
-    names: dict[str, str] = {}
-    for entities in corpus.select_columns("entities"):
-        for entity in entities["entities"]:
-            names.setdefault(concept_key(entity["concept"]), entity["concept"])
-    return names
-
-
-def near_duplicates(
-    model: NuNerForConceptContrast, tokenizer: PreTrainedTokenizerBase, names: dict[str, str], cosine: float | None
-) -> NearDuplicates | None:
-    """Near-duplicates by the vectors that the untrained concept encoder gives to the names."""
-    if cosine is None or cosine > 1:
-        return None
-    return NearDuplicates(list(names), encode_concept_texts(model, tokenizer, list(names.values())), cosine)
-
-
-def with_lora(model: NuNerForConceptContrast, rank: int) -> Any:
-    """The model with LoRA adapters in the layers that would be trained, which are frozen themselves."""
-    from peft import LoraConfig, get_peft_model  # an extra: only where it is asked for
-
-    targets = [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and module.weight.requires_grad and "_encoder." in name
-    ]
-    whole = [
-        name
-        for name in ("scorer", "token_projection", "concept_projection")
-        if any(True for _ in getattr(model, name).parameters())
-    ]
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, modules_to_save=whole)
-    return get_peft_model(model, config)
 
 
 def find_checkpoint(args: PretrainingArguments) -> str | None:
@@ -220,8 +155,8 @@ def _is_complete(checkpoint: Path) -> bool:
     return True
 
 
-def save_foundation(trainer: ConceptContrastTrainer, args: PretrainingArguments) -> NuNerForConceptContrast:
-    """Save the trained dual encoder (LoRA merged) with its tokenizers, metrics and trainer state."""
+def save_foundation(trainer: FoundationTrainer, args: PretrainingArguments) -> NuNerPreTrainedModel:
+    """Save the trained model (LoRA merged) with its tokenizers, metrics and trainer state."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     if args.lora_rank:
         model = trainer.model = model.merge_and_unload()

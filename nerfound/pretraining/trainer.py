@@ -1,23 +1,44 @@
-"""The Trainer of the concept contrast."""
+"""The Trainers: what all objectives share, and that of the concept contrast."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Set
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase, Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
 
-from .ranking import concept_ranking
+from .collator import PassageCollator
+from .ranking import CONCEPT_TOKENIZER_FOLDER, concept_ranking
 
-CONCEPT_TOKENIZER_FOLDER = "concept_tokenizer"
+
+class FoundationTrainer(Trainer):
+    """`transformers.Trainer` that evaluates on passages as they are, and writes no pickle into models' folders."""
+
+    data_collator: PassageCollator
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """The held-out passages, not augmented."""
+        training = self.data_collator
+        self.data_collator = dataclasses.replace(training, augmentation=None)
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.data_collator = training
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        if self.args.should_save:
+            os.remove(os.path.join(output_dir or self.args.output_dir, TRAINING_ARGS_NAME))  # nothing reads it
 
 
-class ConceptContrastTrainer(Trainer):
-    """`transformers.Trainer` that adds the concept ranking to every evaluation and saves both tokenizers.
+class ConceptContrastTrainer(FoundationTrainer):
+    """[`FoundationTrainer`] that adds the concept ranking to every evaluation and saves both tokenizers.
 
     Args:
         concept_tokenizer (`PreTrainedTokenizerBase`): of the concept encoder; saved beside the token encoder's.
@@ -69,5 +90,4 @@ class ConceptContrastTrainer(Trainer):
         super()._save(output_dir, state_dict)
         if self.args.should_save:
             folder = output_dir or self.args.output_dir
-            os.remove(os.path.join(folder, TRAINING_ARGS_NAME))  # a pickle, which nothing reads
             self.concept_tokenizer.save_pretrained(os.path.join(folder, CONCEPT_TOKENIZER_FOLDER))

@@ -22,5 +22,7 @@ def test_demo_shows_the_whole_method(tmp_path):
     assert all(0 < row["token_macro_f1"] < 1 and 0 <= row["entity_micro_f1"] < 1 for row in rows)
     average = {(row["encoder"], row["k"]): row["token_macro_f1"] for row in rows if row["task"] == "average"}
     assert average["base", 1] < average["base", 4] < average["base", 16]
+    reports = {"results.parquet", "results.md", "efficiency.md", "curve_average.png", "curve_average.svg", "run.json"}
+    assert reports <= {path.name for path in (output / "benchmark").iterdir()}
     assert "boiler" in result.stdout
     assert (output / "recognizer" / "config.json").exists()

@@ -7,26 +7,9 @@ import torch
 from nerfound.concepts import concept_key
 from nerfound.pretraining.collator import ConceptContrastCollator, NearDuplicates
 from tests.factories import tokenizer_of
-from tests.pretraining.helpers import passages
+from tests.pretraining.helpers import passages, row
 
 IGNORED = -100
-
-
-def row(text, *entities, name="r"):
-    """A passage with entities given as (mention, concept, description); the first occurrence is meant."""
-    found = []
-    for mention, concept, *description in entities:
-        start = text.index(mention)
-        found.append(
-            {
-                "start": start,
-                "end": start + len(mention),
-                "text": mention,
-                "concept": concept,
-                "description": description[0] if description else "",
-            }
-        )
-    return {"id": name, "language": "English", "domain": "", "text": text, "entities": found}
 
 
 def collator(kind="bert", **fields):

@@ -6,46 +6,26 @@ import time
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from nerfound.corpus import load_packaged_corpus
 from nerfound.modeling_nuner import NuNerForConceptContrast, NuNerForTokenClassification
 from nerfound.pretraining import PretrainingArguments, pretrain
 from nerfound.pretraining.run import find_checkpoint, main, read_passages
-from tests.pretraining.helpers import LAUNCH, NERFOUND, passages, run, start, write_passages
-
-EPOCHS, BATCH, TRAINED = 3, 8, 49  # of 60 passages, a tenth is held out
-STEPS = EPOCHS * -(-TRAINED // BATCH)
-
-
-@pytest.fixture(scope="module")
-def common(tmp_path_factory, encoders):
-    """Arguments of every run: two random encoders with dropout, of different families, and sixty passages."""
-    corpus = write_passages(tmp_path_factory.mktemp("corpus") / "corpus.jsonl")
-    options = {
-        "corpus": corpus,
-        "token_encoder": encoders["roberta"],
-        "concept_encoder": encoders["bert"],
-        "held_out": 0.1,
-        "num_train_epochs": EPOCHS,
-        "per_device_train_batch_size": BATCH,
-        "learning_rate": 1e-4,
-        "dropout": 0.1,
-        "max_tokens": 48,
-        "logging_steps": 1,
-    }
-    return [str(part) for name, value in options.items() for part in (f"--{name}", value)]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def own_cache(tmp_path_factory):
-    """Keep what `datasets` caches out of the home folder, in this process and in those it starts."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("datasets.config.HF_DATASETS_CACHE", folder)
-        patch.setenv("HF_DATASETS_CACHE", str(folder))
-        yield
+from tests.pretraining.helpers import (
+    BATCH,
+    EPOCHS,
+    LAUNCH,
+    NERFOUND,
+    STEPS,
+    in_process,
+    logged,
+    passages,
+    run,
+    same_weights,
+    start,
+    state_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,19 +35,6 @@ def launched(common, tmp_path_factory):
     result = run(*LAUNCH, "--num_processes", 1, "-m", "nerfound.pretraining", *common, "--output_dir", folder)
     assert result.returncode == 0, result.stderr
     return folder, result
-
-
-def state_of(folder):
-    return json.loads((folder / "trainer_state.json").read_text())
-
-
-def same_weights(one, other):
-    one, other = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-def logged(folder, name):
-    return [entry[name] for entry in state_of(folder)["log_history"] if name in entry]
 
 
 def test_launched_run_trains_and_saves_all_that_belongs_to_a_foundation(launched):
@@ -145,11 +112,6 @@ def test_two_processes_share_the_work(common, tmp_path):
     assert NuNerForConceptContrast.from_pretrained(folder).config.projection_dim is None
     assert (folder / "concept_tokenizer" / "tokenizer.json").exists()
     assert result.stdout.count("***** eval metrics *****") == 1
-
-
-def in_process(common, folder, *options):
-    """A run in this process."""
-    main([*common, "--output_dir", str(folder), *map(str, options)])
 
 
 def test_adapters_are_trained_resumed_and_merged(common, tmp_path):
@@ -269,6 +231,7 @@ def test_a_limit_is_a_seeded_sample_of_the_passages_to_train_on(tmp_path):
         (("--dropout", "1"), "--dropout 1.0: give a share from 0, below 1"),
         (("--max_tokens", "2"), "--max_tokens 2: give at least 3"),
         (("--limit", "0"), "--limit 0: give at least 1"),
+        (("--num_concepts", "0"), "--num_concepts 0: give at least 1"),
         (("--projection_dim", "0"), "--projection_dim 0: give at least 1"),
         (("--lora_rank", "-1"), "--lora_rank -1: give a rank above 0"),
         (("--languages", "Klingon"), "--languages Klingon"),
@@ -284,7 +247,7 @@ def test_wrong_values_are_named(common, tmp_path, option, message):
         in_process(common, tmp_path / "out", *option)
 
 
-@pytest.mark.parametrize("option", [("--score", "euclid"), ("--num_train_epochs", "many")])
+@pytest.mark.parametrize("option", [("--score", "euclid"), ("--objective", "ner"), ("--num_train_epochs", "many")])
 def test_values_of_a_wrong_kind_end_with_the_usage(common, tmp_path, option, capsys):
     with pytest.raises(SystemExit) as stopped:
         in_process(common, tmp_path / "out", *option)
@@ -298,5 +261,7 @@ def test_help_begins_with_examples(capsys):
     assert stopped.value.code == 0
     shown = capsys.readouterr().out
     assert "accelerate launch --num_processes 2 -m nerfound.pretraining" in shown[:1000]
+    assert "--objective fixed-ontology" in shown[:1000]
+    assert "--num_concepts" in shown
     assert "Share of concepts shown with their description" in shown
     assert "(default: 0.7)" in shown

@@ -1,0 +1,283 @@
+"""The data-efficiency benchmark: F1 against examples per concept, for any encoders on any tasks; resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from ..fewshot.fitting import load_foundation
+from ..fewshot.heads import DEFAULT_L2
+from ..fewshot.sampler import sample_k_shot
+from ..files import atomic_path
+from .probes import PROTOCOLS, SupportVectors, TestVectors
+from .tasks import Task
+from .vectors import VectorCache
+
+SHOTS = (1, 2, 4, 8, 16, 32, 64)
+REPEATS = 10
+
+_METHOD = 1
+"""Raised when the same input would get other scores: finished cells of an earlier method are computed anew."""
+
+
+Progress = Callable[[str, int, int], None]
+"""Is told what is going on, and how many of how many heads are fitted and scored."""
+
+
+@dataclass
+class Timing:
+    """Wall seconds of the phases of a run."""
+
+    embedding: float = 0.0
+    fitting: float = 0.0
+    scoring: float = 0.0
+
+    @contextmanager
+    def add_to(self, phase: str) -> Iterator[None]:
+        """Add the time of a block to a phase."""
+        started = time.perf_counter()
+        yield
+        setattr(self, phase, getattr(self, phase) + time.perf_counter() - started)
+
+
+@dataclass
+class BenchmarkResult:
+    """What `run_benchmark` returns.
+
+    Args:
+        frame (`pandas.DataFrame`): a row per task, encoder, protocol, k, seed and class, and rows of averages.
+        weights, data (`dict[str, str]`): hash of each encoder's weights and layers, and of each task's sentences.
+        timing (`Timing`): of this call; what was finished before costs nothing.
+    """
+
+    frame: pd.DataFrame
+    weights: dict[str, str] = field(default_factory=dict)
+    data: dict[str, str] = field(default_factory=dict)
+    timing: Timing = field(default_factory=Timing)
+
+
+def run_benchmark(
+    encoders: Mapping[str, str],
+    tasks: Sequence[Task],
+    output: Path,
+    *,
+    shots: Sequence[int] = SHOTS,
+    repeats: int = REPEATS,
+    protocols: Sequence[str] = PROTOCOLS,
+    token_layers: tuple[int, ...] | None = None,
+    l2: float = DEFAULT_L2,
+    batch_size: int = 32,
+    vectors: Path | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> BenchmarkResult:
+    """Score frozen encoders on few-shot tasks.
+
+    The support sets are a function of data, k and seed alone: the same for every encoder, and nested in k. A sentence
+    is embedded once per encoder, ever. What is finished is appended to `cells.jsonl` in the output folder: started
+    again, after a kill or with more encoders, tasks, k or repeats, a run computes only what is not there.
+
+    Args:
+        encoders (`Mapping[str, str]`): name in the rows, and Hub id or folder.
+        tasks (`Sequence[Task]`): from `read_task`.
+        output (`Path`): gets `cells.jsonl`, `support_sets.parquet`, `results.parquet` and the folder `vectors`.
+        shots (`Sequence[int]`): examples per concept.
+        repeats (`int`): draws of the support set; their seeds are 0, 1, ….
+        protocols (`Sequence[str]`): of `PROTOCOLS`.
+        token_layers (`tuple[int]`, *optional*): the same for every encoder; its own by default.
+        l2 (`float`): penalty of every head.
+        batch_size (`int`): sentences embedded at a time.
+        vectors (`Path`, *optional*): folder of token vectors, if other runs are to share them.
+        progress (`Progress`): is told what is going on.
+
+    Raises:
+        ValueError: if there is no encoder, task, k or repeat, or a protocol is unknown, or two tasks have one name.
+    """
+    _check(encoders, tasks, shots, repeats, protocols)
+    output.mkdir(parents=True, exist_ok=True)
+    draws = {task.name: _draw(task, shots, repeats) for task in tasks}
+    _write_frame(_support_sets(tasks, draws), output / "support_sets.parquet")
+    cells = _Cells(output / "cells.jsonl")
+    result = BenchmarkResult(pd.DataFrame(), data={task.name: hash_task(task) for task in tasks})
+    total = len(encoders) * len(tasks) * len(shots) * repeats * len(protocols)
+    rows: list[dict[str, Any]] = []
+    done = 0
+    for encoder, path in encoders.items():
+        progress(f"{encoder}: loading", done, total)
+        model = load_foundation(path, token_layers=token_layers)
+        cache = VectorCache(vectors or output / "vectors", model)
+        result.weights[encoder] = cache.fingerprint
+        reader = hashlib.sha256(model.tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+        for task in tasks:
+            wanted = {
+                (protocol, k, seed): _cell_key(cache.fingerprint, reader, result.data[task.name], protocol, k, seed, l2)
+                for k in shots
+                for seed in range(repeats)
+                for protocol in protocols
+            }
+            missing = [setting for setting, key in wanted.items() if key not in cells]
+            if missing:
+                progress(f"{encoder} on {task.name}: embedding", done, total)
+                done += len(wanted) - len(missing)
+                # Closed, so that an interrupt restores the number of threads, however long its traceback is kept
+                with closing(_probe(cache, task, draws[task.name], missing, l2, batch_size, result.timing)) as fitted:
+                    for (protocol, k, seed), scores in fitted:
+                        cells.add(wanted[protocol, k, seed], scores)
+                        done += 1
+                        progress(f"{encoder} on {task.name}: {protocol}, k={k}", done, total)
+            else:
+                done += len(wanted)
+            rows += [
+                {"task": task.name, "encoder": encoder, "protocol": protocol, "k": k, "seed": seed} | row
+                for (protocol, k, seed), key in wanted.items()
+                for row in cells[key]
+            ]
+    progress("done", done, total)
+    result.frame = pd.DataFrame(rows)
+    _write_frame(result.frame, output / "results.parquet")
+    return result
+
+
+def _probe(
+    cache: VectorCache,
+    task: Task,
+    draws: Mapping[tuple[int, int], list[int]],
+    settings: Sequence[tuple[str, int, int]],
+    l2: float,
+    batch_size: int,
+    timing: Timing,
+) -> Generator[tuple[tuple[str, int, int], list[dict[str, Any]]], None, None]:
+    """Fit and score the heads of some settings (protocol, k, seed), as many at a time as there are threads."""
+    concepts = list(task.train.concepts)
+    drawn = sorted({index for _, k, seed in settings for index in draws[k, seed]})
+    position = {index: i for i, index in enumerate(drawn)}
+    with timing.add_to("embedding"):
+        support = SupportVectors(cache.embed([task.train.examples[i] for i in drawn], batch_size=batch_size), concepts)
+        test = TestVectors(cache.embed(task.test, batch_size=batch_size), concepts)
+
+    def fit(setting: tuple[str, int, int]) -> Any:
+        protocol, k, seed = setting
+        return support.fit([position[i] for i in draws[k, seed]], protocol, l2)
+
+    workers = torch.get_num_threads()
+    with _one_thread_each(workers) as pool:
+        for group in _grouped(settings, size=4 * workers):
+            with timing.add_to("fitting"):
+                heads = list(pool.map(fit, group))
+            with timing.add_to("scoring"):
+                scores = list(pool.map(lambda pair: test.score(pair[0], pair[1][0]), zip(heads, group, strict=True)))
+            yield from zip(group, scores, strict=True)
+
+
+@contextmanager
+def _one_thread_each(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Workers with one thread each: many small heads at once are faster than one after another on all cores."""
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(workers)
+
+
+def _grouped(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+class _Cells:
+    """Finished scores, a line each, in a file that only grows; a line that a killed writer cut off is no line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: dict[str, list[dict[str, Any]]] = {}
+        whole = 0
+        if path.exists():
+            with path.open("rb") as file:
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break
+                    cell = json.loads(line)
+                    self.rows[cell["cell"]] = cell["rows"]
+                    whole += len(line)
+            with path.open("r+b") as file:
+                file.truncate(whole)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.rows
+
+    def __getitem__(self, key: str) -> list[dict[str, Any]]:
+        return self.rows[key]
+
+    def add(self, key: str, rows: list[dict[str, Any]]) -> None:
+        self.rows[key] = rows
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"cell": key, "rows": rows}) + "\n")
+
+
+def _cell_key(*setting: Any) -> str:
+    return hashlib.sha256(json.dumps([_METHOD, *setting]).encode()).hexdigest()[:32]
+
+
+def hash_task(task: Task) -> str:
+    """Hash of a task's sentences, entities and concepts, in their order."""
+    digest = hashlib.sha256(json.dumps(list(task.train.concepts)).encode())
+    for example in (*task.train.examples, *task.test):
+        digest.update(json.dumps([example.text, example.entities, example.words]).encode())
+    digest.update(str(len(task.test)).encode())
+    return digest.hexdigest()[:32]
+
+
+def _draw(task: Task, shots: Sequence[int], repeats: int) -> dict[tuple[int, int], list[int]]:
+    return {
+        (k, seed): sample_k_shot(task.train.examples, k, seed, task.train.concepts)
+        for k in shots
+        for seed in range(repeats)
+    }
+
+
+def _support_sets(tasks: Iterable[Task], draws: Mapping[str, Mapping[tuple[int, int], list[int]]]) -> pd.DataFrame:
+    """A row per task, k, seed and sentence: its index among the training sentences, and its text."""
+    return pd.DataFrame(
+        [
+            {"task": task.name, "k": k, "seed": seed, "index": index, "text": task.train.examples[index].text}
+            for task in tasks
+            for (k, seed), indices in draws[task.name].items()
+            for index in indices
+        ]
+    )
+
+
+def _write_frame(frame: pd.DataFrame, path: Path) -> None:
+    with atomic_path(path) as partial:
+        frame.to_parquet(partial, index=False, compression="zstd")
+
+
+def _check(
+    encoders: Mapping[str, str],
+    tasks: Sequence[Task],
+    shots: Sequence[int],
+    repeats: int,
+    protocols: Sequence[str],
+) -> None:
+    for name, given in (("encoder", encoders), ("task", tasks), ("k", shots), ("protocol", protocols)):
+        if not given:
+            raise ValueError(f"no {name} is given: a benchmark needs at least one.")
+    if repeats < 1 or min(shots) < 1:
+        raise ValueError(f"repeats={repeats}, k={min(shots)}: both must be at least 1.")
+    unknown = set(protocols) - set(PROTOCOLS)
+    if unknown:
+        raise ValueError(f"protocol {', '.join(sorted(unknown))} is unknown: choose from {', '.join(PROTOCOLS)}.")
+    names = [task.name for task in tasks]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ValueError(f"two tasks are called {', '.join(sorted(twice))}: name them with NAME=SOURCE.")

@@ -1,0 +1,71 @@
+import pytest
+
+from nerfound.evaluation.report import markdown_table, results_markdown
+from nerfound.evaluation.summary import METRICS, paired_differences, summarise
+from tests.evaluation.frames import make_frame
+
+KS = (1, 4)
+CURVES = {
+    "movies": {"base": (0.2, 0.4), "fixed": (0.25, 0.4), "foundation": (0.3, 0.5)},
+    "genes": {"base": (0.3, 0.35), "fixed": (0.3, 0.3), "foundation": (0.4, 0.5)},
+}
+
+
+def report(frame, baseline="base"):
+    return results_markdown(summarise(frame), paired_differences(frame, baseline))
+
+
+def section(text, heading):
+    return text.split(f"## {heading}\n")[1].split("\n## ")[0]
+
+
+@pytest.fixture(scope="module")
+def exact():
+    return report(make_frame(CURVES, KS, noise=0))
+
+
+def test_every_metric_has_a_table_whose_heading_names_its_protocol(exact):
+    headings = [line[3:] for line in exact.splitlines() if line.startswith("## ")]
+    assert headings == [metric.title for metric in METRICS.values()]
+
+
+def test_rows_are_tasks_and_encoders_and_columns_are_k(exact):
+    table = section(exact, "Token macro-F1, blog protocol").split("<details>")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.strip().splitlines()]
+    assert rows[0] == ["task", "encoder", "k=1", "k=4"]
+    assert [row[:2] for row in rows[2:]] == [
+        [task, encoder]
+        for task in ("movies", "genes", "average")
+        for encoder in ("base", "fixed", "foundation", "*fixed − base*", "*foundation − base*")
+    ]
+    assert rows[2][2:] == ["20.0 ± 0.0", "40.0 ± 0.0"]
+    assert rows[-5][2:] == ["25.0 ± 0.0", "37.5 ± 0.0"]
+    assert rows[-2][2:] == ["+2.5 [+2.5, +2.5]", "−2.5 [−2.5, −2.5]"]
+    assert rows[-1][2:] == ["+10.0 [+10.0, +10.0]", "+12.5 [+12.5, +12.5]"]
+
+
+def test_intervals_of_the_means_are_folded_away(exact):
+    folded = section(exact, "Strict entity micro-F1, entity protocol").split("<details>")[1]
+    assert "| average | base | [15.0, 15.0] | [27.5, 27.5] |" in folded
+    assert "−" not in folded
+
+
+def test_spread_is_that_of_the_draws():
+    frame = make_frame(CURVES, KS)
+    row = summarise(frame).iloc[0]
+    assert f"| movies | base | {100 * row['mean']:.1f} ± {100 * row['sd']:.1f} |" in report(frame)
+
+
+def test_a_lone_encoder_has_no_differences():
+    text = report(make_frame({"movies": {"base": (0.2, 0.4)}}, KS))
+    assert "−" not in text
+    assert "| movies | base | " in text
+
+
+@pytest.mark.parametrize(("seeds", "words"), [(1, "1 draw of"), (3, "3 draws of"), (10, "10 draws of")])
+def test_the_number_of_draws_is_told(seeds, words):
+    assert words in report(make_frame(CURVES, KS, seeds=seeds))
+
+
+def test_bars_in_names_do_not_break_a_table():
+    assert markdown_table(["a"], [["b|c"]]) == "| a |\n| --- |\n| b\\|c |\n"
