@@ -8,6 +8,7 @@ the repeats only; its time is scaled to all of them.
 from __future__ import annotations
 
 import argparse
+import resource
 import tempfile
 import time
 from pathlib import Path
@@ -28,7 +29,7 @@ def main() -> None:
     parser.add_argument("data", help="a preset, a folder of train and test files, or a datasets id")
     parser.add_argument("--foundation", default=DEFAULT_ENCODER, help="Hub id or folder")
     parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--loop-repeats", type=int, default=1, help="repeats of the obvious loop")
+    parser.add_argument("--loop-repeats", type=int, default=1, help="repeats of the obvious loop; 0 for none")
     args = parser.parse_args()
     try:
         task = read_task(args.data)
@@ -39,9 +40,13 @@ def main() -> None:
         started = time.perf_counter()
         result = run_benchmark({"encoder": args.foundation}, [task], Path(folder), repeats=args.repeats)
         ours = time.perf_counter() - started
-    print(f"{task.name}: {len(task.test):,} test sentences, k = {SHOTS}, {args.repeats} repeats, protocols {PROTOCOLS}")
+    sizes = f"{len(task.train.examples):,} training and {len(task.test):,} test sentences"
+    print(f"{task.name}: {sizes}, k = {SHOTS}, {args.repeats} repeats, protocols {PROTOCOLS}")
     phases = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in vars(result.timing).items())
-    print(f"nerfound benchmark  {ours:7.1f} s  ({phases})")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"nerfound benchmark  {ours:7.1f} s  ({phases}), peak memory {peak:,.0f} MiB")
+    if not args.loop_repeats:
+        return
 
     started = time.perf_counter()
     for seed in range(args.loop_repeats):
