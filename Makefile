@@ -29,6 +29,7 @@ format: $(READY)
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.throughput
 	$(BIN)/python -m tests.benchmarks.data_efficiency $(BENCH_DATA)
+	$(BIN)/python -m tests.benchmarks.annotation
 
 wheel: $(READY)
 	$(BIN)/python -m build --wheel
@@ -38,7 +39,7 @@ $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --editable '.[train,offline,plots,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[train,annotate,offline,plots,dev]'
 	touch $(READY)
 
 clean:

@@ -70,3 +70,37 @@ def show(
         dataset = read_corpus(source, split=split)
     for row in dataset.take(min(limit, len(dataset))):
         typer.echo(f"{printable(row['id'])}: {mark_entities(row['text'], row['entities'])}\n")
+
+
+@app.command()
+def stats(
+    source: Annotated[str, typer.Argument(metavar="CORPUS", help=_SOURCE_HELP)],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for the figures, pictures and map.")
+    ] = None,
+    split: SplitOption = None,
+    draw_map: Annotated[bool, typer.Option("--map/--no-map", help="Draw the concept map, with -o.")] = True,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the map: a foundation, by its concept encoder, or any encoder [default: all-MiniLM-L6-v2]."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample of rare concepts, and of the map.")] = 0,
+) -> None:
+    """Count a corpus, beside the corpus of the NuNER blog post: annotations, concepts, how common and rare they are.
+
+    With -o, also statistics.json and .md, pictures (PNG and SVG) and the concept map (PNG, SVG and a web page that
+    works offline). Needs `pip install 'nerfound[plots]'`.
+
+    Examples:
+
+        nerfound corpus stats default
+
+        nerfound corpus stats corpus.parquet -o statistics --encoder foundation
+    """
+    with errors_as_messages():
+        from ..offline import DEFAULT_ENCODER
+        from .corpus_report import report_corpus
+
+        report_corpus(source, output, split=split, draw_map=draw_map, encoder=encoder or DEFAULT_ENCODER, seed=seed)

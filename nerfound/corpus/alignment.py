@@ -58,7 +58,7 @@ def align_annotations(
         `tuple[list[CorpusEntity], AlignmentReport]`: the entities, sorted by `(start, -end, concept)`, and the counts
         of one passage.
     """
-    aligner = _Aligner(text, AlignmentReport(passages=1), where)
+    aligner = Aligner(text, AlignmentReport(passages=1), where)
     for annotation in annotations:
         aligner.place(Annotation(*annotation).stripped())
     if propagate:
@@ -71,8 +71,14 @@ def sort_entities(entities: Iterable[CorpusEntity]) -> list[CorpusEntity]:
     return sorted(entities, key=lambda entity: (entity["start"], -entity["end"], entity["concept"]))
 
 
-class _Aligner:
-    """The state of one passage's alignment: the cursor, and which spans are taken."""
+class Aligner:
+    """The alignment of one passage: annotations are placed one by one; `entities` grows, the report counts drops.
+
+    Args:
+        text (`str`): the passage.
+        report (`AlignmentReport`): counts what is dropped, by reason.
+        where (`str`): place of the passage, for the report.
+    """
 
     def __init__(self, text: str, report: AlignmentReport, where: str) -> None:
         self.text = text

@@ -23,6 +23,9 @@ from .probes import PROTOCOLS, SupportVectors, TestVectors
 from .tasks import Task
 from .vectors import VectorCache
 
+_WORTH_A_WORKER = 300_000
+"""Tokens × dimensions from which heads are fitted at once: with less, the workers wait for the interpreter."""
+
 SHOTS = (1, 2, 4, 8, 16, 32, 64)
 REPEATS = 10
 
@@ -76,7 +79,7 @@ def run_benchmark(
     protocols: Sequence[str] = PROTOCOLS,
     token_layers: tuple[int, ...] | None = None,
     l2: float = DEFAULT_L2,
-    batch_size: int = 32,
+    batch_size: int = 64,
     vectors: Path | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> BenchmarkResult:
@@ -156,7 +159,7 @@ def _probe(
     batch_size: int,
     timing: Timing,
 ) -> Generator[tuple[tuple[str, int, int], list[dict[str, Any]]], None, None]:
-    """Fit and score the heads of some settings (protocol, k, seed), as many at a time as there are threads."""
+    """Fit and score the heads of some settings (protocol, k, seed)."""
     concepts = list(task.train.concepts)
     drawn = sorted({index for _, k, seed in settings for index in draws[k, seed]})
     position = {index: i for i, index in enumerate(drawn)}
@@ -168,11 +171,16 @@ def _probe(
         protocol, k, seed = setting
         return support.fit([position[i] for i in draws[k, seed]], protocol, l2)
 
+    def features(setting: tuple[str, int, int]) -> int:
+        _, k, seed = setting
+        return int(support.tokens_of([position[i] for i in draws[k, seed]]).sum()) * support.vectors.shape[1]
+
     workers = torch.get_num_threads()
     with _one_thread_each(workers) as pool:
         for group in _grouped(settings, size=4 * workers):
             with timing.add_to("fitting"):
-                heads = list(pool.map(fit, group))
+                at_once = max(map(features, group)) > _WORTH_A_WORKER
+                heads = list(pool.map(fit, group) if at_once else map(fit, group))
             with timing.add_to("scoring"):
                 scores = list(pool.map(lambda pair: test.score(pair[0], pair[1][0]), zip(heads, group, strict=True)))
             yield from zip(group, scores, strict=True)
@@ -180,7 +188,7 @@ def _probe(
 
 @contextmanager
 def _one_thread_each(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Workers with one thread each: many small heads at once are faster than one after another on all cores."""
+    """Workers with one thread each: several heads at once are faster than one after another on all cores."""
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(workers) as pool:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from ..decoding import word_scores
 from ..fewshot.embedding import EmbeddedExamples
@@ -35,9 +36,13 @@ class SupportVectors:
         self.vectors, self.labels, self.groups = embedded.training_data(concepts)
         self.concepts = concepts
 
+    def tokens_of(self, sentences: Sequence[int]) -> Tensor:
+        """Which rows of the vectors are tokens of some sentences, given by their positions in `embedded`."""
+        return torch.isin(self.groups, torch.tensor(sentences))
+
     def fit(self, sentences: Sequence[int], protocol: str, l2: float) -> LinearHead:
-        """Fit the head of a protocol on some of the sentences, given by their positions in `embedded`."""
-        tokens = torch.isin(self.groups, torch.tensor(sentences))
+        """Fit the head of a protocol on some of the sentences."""
+        tokens = self.tokens_of(sentences)
         vectors, labels = self.vectors[tokens], self.labels[tokens]
         if protocol == "blog":  # B and I are one class, and no class has anything in common with another
             classes = 1 + len(self.concepts)

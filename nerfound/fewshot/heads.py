@@ -61,7 +61,7 @@ def fit_linear_head(
     nested: bool = False,
     initial: LinearHead | None = None,
     factors: Tensor | None = None,
-    tolerance: float = 3e-5,
+    tolerance: float = 5e-5,
 ) -> LinearHead:
     """Fit a linear head on frozen token vectors, by L-BFGS, to its unique optimum.
 

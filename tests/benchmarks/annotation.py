@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.annotation`: how close the annotator comes to the ideal rate, and whether its memory is flat.
+"""`python -m tests.benchmarks.annotation`: how near its ideal rate the annotator runs, how flat its memory is.
 
 Throughput: a fake server in a process of its own answers after 50 ms; at concurrency 64 no client can get more than
 64 / 0.05 = 1,280 answers a second. Measured is the sending alone, from the first request to the last. Memory: peak

@@ -31,8 +31,10 @@ COMMANDS = [
     ("pretrain",),
     ("benchmark",),
     ("demo",),
+    ("annotate",),
     ("corpus", "convert"),
     ("corpus", "show"),
+    ("corpus", "stats"),
 ]
 
 
@@ -303,29 +305,6 @@ def test_export_the_native_format_and_its_cost(recognizer, examples, tmp_path):
     assert pipeline("token-classification", model=str(output), aggregation_strategy="simple")(TEXTS[0])
 
 
-# benchmark
-
-
-def test_benchmark_compares_encoders(encoders, tmp_path):
-    task = tmp_path / "travel"
-    task.mkdir()
-    (task / "train.txt").write_text(EXAMPLES, encoding="utf-8")
-    (task / "test.txt").write_text("a table at [Nobu](restaurant)\nfly to [Paris](city)\n", encoding="utf-8")
-    named = [part for name in ("bert", "roberta") for part in ("--encoder", f"{name}={encoders[name]}")]
-    setting = ["--data", task, "--k", 1, "--k", 2, "--repeats", 2, "--l2", 1e-2, "-o", tmp_path / "results"]
-    result = nerfound("benchmark", *named, *setting)
-    assert result.exit_code == 0, result.output
-    table = result.stdout.splitlines()
-    assert table[0] == "| task | encoder | k=1 | k=2 |"
-    assert [line.split(" | ")[:2] for line in table[2:]] == [["| travel", "bert"], ["| travel", "roberta"]]
-    assert (tmp_path / "results" / "results.md").read_text() == result.stdout
-    results = json.loads((tmp_path / "results" / "results.json").read_text())
-    assert {(row["encoder"], row["k"], row["seed"]) for row in results["draws"]} == {
-        (encoder, k, seed) for encoder in ("bert", "roberta") for k in (1, 2) for seed in (0, 1)
-    }
-    assert results["setting"]["l2"] == 1e-2
-
-
 # Errors
 
 
@@ -348,10 +327,7 @@ def test_benchmark_compares_encoders(encoders, tmp_path):
         (["pretrain", "--held_out", "2", "--output_dir", "{tmp}/out"], "--held_out 2.0: give a share"),
         (["pretrain", "--no_such_option", "2"], "--no_such_option"),
         (["benchmark", "--encoder", "{bert}", "--data", "{tmp}", "-o", "{tmp}/out"], "give NAME=PATH_OR_HUB_ID"),
-        (
-            ["benchmark", "--encoder", "a={bert}", "--data", "{tmp}", "-o", "{tmp}/out"],
-            "has no train.jsonl or train.txt",
-        ),
+        (["benchmark", "--encoder", "a={bert}", "--data", "{tmp}/no", "-o", "{tmp}/out"], "'{tmp}/no' is no preset"),
     ],
 )
 def test_errors_are_one_line(arguments, message, recognizer, examples, encoders, tmp_path):

@@ -1,0 +1,101 @@
+"""The fields of an answer: from its text to proposed annotations, each a mention, a concept and a description.
+
+Everything here is untrusted: the text may hold the separator, line ends and instructions, the answer anything. Two
+rules keep a text from steering how its answer is read. A line that stands in the text or in the prompt is an echo,
+never an annotation. And only a mention may hold the separator; a line that could be read in two ways, because the text
+holds the separator where the line does, is rejected.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from ..corpus.lines import BLOCK_SEPARATOR
+from .naming import unquoted
+from .prompts import Prompt
+from .rejects import RejectedLine, RejectReason
+
+_BULLET = re.compile(r"^(?:[-*•]|\d{1,3}[.)])\s+")
+_FENCE = re.compile(r"^\s*```\w*\s*$")
+_FENCED = re.compile(r"^\s*```\w*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
+_KEYS = ("entity", "concept", "description")
+
+
+class Proposal(NamedTuple):
+    """An annotation as an answer proposes it; `line` is how it stood there."""
+
+    line: str
+    mention: str
+    concept: str
+    description: str
+
+
+def proposals_from_lines(content: str, text: str, prompt: Prompt) -> Iterator[Proposal | RejectedLine]:
+    """Read the lines of an answer in the `-|-` format. Blank lines and code fences are passed over."""
+    told = {_collapsed(line) for line in prompt.system.splitlines()}
+    collapsed_text = _collapsed(text)
+    for line in map(str.strip, content.split("\n")):
+        if not line or _FENCE.match(line):
+            continue
+        if _is_echo(line, told, collapsed_text):
+            yield RejectedLine(RejectReason.ECHO, line)
+        else:
+            yield _proposal(line, text)
+
+
+def proposals_from_json(content: str) -> list[Proposal | RejectedLine] | None:
+    """Read an answer in the JSON of `Prompt.response_format`; `None` if it is not that."""
+    fenced = _FENCED.match(content)
+    try:
+        answer = json.loads(fenced[1] if fenced else content)
+        entities = answer["entities"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return [_proposal_from_object(entity) for entity in entities] if isinstance(entities, list) else None
+
+
+def _proposal_from_object(entity: Any) -> Proposal | RejectedLine:
+    line = json.dumps(entity, ensure_ascii=False)
+    fields = [entity.get(key, "") for key in _KEYS] if isinstance(entity, dict) else []
+    if not fields or set(entity) - set(_KEYS) or not all(isinstance(field, str) for field in fields):
+        return RejectedLine(RejectReason.FIELD_COUNT, line)
+    return Proposal(line, *(_storable(field) for field in fields))
+
+
+def _proposal(line: str, text: str) -> Proposal | RejectedLine:
+    """Split a line: the mention may hold the separator, the two fields after it may not."""
+    as_it_stands = line.partition(BLOCK_SEPARATOR)[0].strip() in text  # a mention may begin like a list item
+    fields = (line if as_it_stands else _BULLET.sub("", line)).split(BLOCK_SEPARATOR)
+    if len(fields) < 2:
+        return RejectedLine(RejectReason.FIELD_COUNT, line)
+    if len(fields) == 2:
+        return Proposal(line, _present(fields[0], text), fields[1].strip(), "")
+    *head, concept, description = fields
+    mention = _present(BLOCK_SEPARATOR.join(head), text)
+    if unquoted(BLOCK_SEPARATOR.join(fields[:-1])) in text:
+        return RejectedLine(RejectReason.AMBIGUOUS, line)
+    if len(head) > 1 and mention not in text:
+        return RejectedLine(RejectReason.FIELD_COUNT, line)
+    return Proposal(line, mention, concept.strip(), description.strip())
+
+
+def _present(mention: str, text: str) -> str:
+    """The mention, without the quotes around it if the text has it only so."""
+    mention = mention.strip()
+    return mention if mention in text else unquoted(mention)
+
+
+def _is_echo(line: str, told: set[str], collapsed_text: str) -> bool:
+    collapsed = _collapsed(line)
+    return collapsed in told or (BLOCK_SEPARATOR in line and collapsed in collapsed_text)
+
+
+def _collapsed(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def _storable(field: str) -> str:
+    return field.encode("utf-8", "replace").decode().strip()

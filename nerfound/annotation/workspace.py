@@ -1,0 +1,208 @@
+"""The state of one run on disk: its passages, which of them failed, and its batch jobs.
+
+It lies in the output folder, in `.annotation/run.sqlite`. The passages are written once, in one go; what is answered
+stands in the request cache. So a run that was killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock, Timeout
+
+from .cache import connect
+from .preparation import Passage
+
+FOLDER = ".annotation"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS passages (
+    position INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    text TEXT NOT NULL,
+    language TEXT NOT NULL,
+    domain TEXT NOT NULL,
+    priority INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS failures (
+    position INTEGER PRIMARY KEY,
+    detail TEXT NOT NULL,
+    lasting INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS jobs (
+    part INTEGER PRIMARY KEY,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    batch TEXT,
+    merged INTEGER NOT NULL DEFAULT 0
+);
+"""
+_PAGE = 1_000
+
+
+class StoredPassage(NamedTuple):
+    """A passage of the run."""
+
+    position: int
+    id: str
+    text: str
+    language: str
+    domain: str
+
+
+class Job(NamedTuple):
+    """A batch job: the passages from `first` to `last` that had no answer when it was planned."""
+
+    part: int
+    first: int
+    last: int
+    batch: str | None
+    merged: int
+
+
+class Workspace:
+    """The state of a run. One process at a time holds it.
+
+    Args:
+        output (`Path`): the output folder.
+        fingerprint (`dict[str, str]`): the settings that make the run what it is; it goes on with no others.
+
+    Raises:
+        ValueError: if another process holds the folder, or the folder holds a run with other settings.
+    """
+
+    def __init__(self, output: Path, fingerprint: dict[str, str]) -> None:
+        folder = output / FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(folder / "lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise ValueError(f"{output} is being written by another process; wait for it, or choose another") from None
+        self._connection = connect(folder / "run.sqlite", _SCHEMA)
+        try:
+            self._claim(output, fingerprint)
+        except BaseException:
+            self.close()
+            raise
+        self.run = self.fact("run")
+
+    def close(self) -> None:
+        """Close the files and let others in."""
+        self._connection.close()
+        self._lock.release()
+
+    def fact(self, name: str) -> Any:
+        """What was noted under a name; `None` if nothing was."""
+        row = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def note(self, name: str, value: Any) -> None:
+        """Note a fact."""
+        self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value)))
+
+    def fill(self, passages: Iterable[Passage], sample: int | None, counts: Counter[str]) -> None:
+        """Store the passages of the run, each text once, in one transaction; a killed filling leaves nothing.
+
+        Args:
+            passages (`Iterable[Passage]`): in order.
+            sample (`int` or `None`): how many to keep, those of lowest priority.
+            counts (`Counter[str]`): receives the copies left out and the passages kept, in place. Written with them.
+        """
+        connection = self._connection
+        if sample is not None:
+            connection.execute("CREATE INDEX IF NOT EXISTS passages_by_priority ON passages (priority)")
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            stored = 0
+            remaining = iter(passages)
+            while page := list(itertools.islice(remaining, _PAGE)):
+                added = connection.executemany(
+                    "INSERT OR IGNORE INTO passages (id, text, language, domain, priority) VALUES (?, ?, ?, ?, ?)", page
+                ).rowcount
+                stored += added
+                counts["left out, text seen before"] += len(page) - added
+                if sample is not None and stored > 2 * sample + _PAGE:
+                    counts["left out, not in the sample"] += (dropped := self._keep(sample))
+                    stored -= dropped
+            if sample is not None:
+                counts["left out, not in the sample"] += (dropped := self._keep(sample))
+                stored -= dropped
+            counts["taken"] = stored
+            self.note("counts", counts)
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+    def page(self, after: int, limit: int = _PAGE) -> list[StoredPassage]:
+        """The next passages after a position, in order."""
+        query = "SELECT position, id, text, language, domain FROM passages WHERE position > ? ORDER BY position LIMIT ?"
+        return [StoredPassage(*row) for row in self._connection.execute(query, (after, limit))]
+
+    def pages(self, first: int = 1, last: int | None = None) -> Iterator[list[StoredPassage]]:
+        """All passages from one position to another, page by page."""
+        after = first - 1
+        while page := self.page(after):
+            within = [passage for passage in page if last is None or passage.position <= last]
+            if within:
+                yield within
+            if len(within) < len(page):
+                return
+            after = page[-1].position
+
+    def add_failure(self, position: int, detail: str, *, lasting: bool) -> None:
+        """Note that a request got no answer; a lasting failure is not tried again by this run."""
+        self._connection.execute("INSERT OR REPLACE INTO failures VALUES (?, ?, ?)", (position, detail, int(lasting)))
+
+    def forget_passing_failures(self) -> None:
+        """Let the requests whose failure may pass be tried again."""
+        self._connection.execute("DELETE FROM failures WHERE NOT lasting")
+
+    def failures(self, first: int, last: int) -> dict[int, str]:
+        """The failures of the passages from one position to another, by position."""
+        query = "SELECT position, detail FROM failures WHERE position BETWEEN ? AND ?"
+        return dict(self._connection.execute(query, (first, last)).fetchall())
+
+    def jobs(self) -> list[Job]:
+        """The batch jobs of the run, in order."""
+        return [Job(*row) for row in self._connection.execute("SELECT * FROM jobs ORDER BY part")]
+
+    def add_job(self, first: int, last: int) -> Job:
+        """Plan a batch job."""
+        cursor = self._connection.execute("INSERT INTO jobs (first, last) VALUES (?, ?)", (first, last))
+        return Job(int(cursor.lastrowid or 0), first, last, None, 0)
+
+    def submit_job(self, part: int, batch: str) -> None:
+        """Note the server's name for a job."""
+        self._connection.execute("UPDATE jobs SET batch = ? WHERE part = ?", (batch, part))
+
+    def finish_job(self, part: int) -> None:
+        """Note that a job's answers are in the request cache."""
+        self._connection.execute("UPDATE jobs SET merged = 1 WHERE part = ?", (part,))
+
+    def _claim(self, output: Path, fingerprint: dict[str, str]) -> None:
+        stored = self.fact("fingerprint")
+        if stored is None:
+            self.note("run", uuid.uuid4().hex)
+            self.note("fingerprint", fingerprint)
+        elif changed := [name for name in fingerprint if stored.get(name) != fingerprint[name]]:
+            name = changed[0]
+            raise ValueError(
+                f"{output} holds a run with another {', '.join(changed)} ({name} was {stored.get(name)}, now it is "
+                f"{fingerprint[name]}); choose another folder, or start afresh with --overwrite (answers that the "
+                "request cache holds are not asked for again)"
+            )
+
+    def _keep(self, sample: int) -> int:
+        return self._connection.execute(
+            "DELETE FROM passages WHERE position IN "
+            "(SELECT position FROM passages ORDER BY priority LIMIT -1 OFFSET ?)",
+            (sample,),
+        ).rowcount

@@ -1,0 +1,81 @@
+"""The Batch API: build, upload, wait, merge, and go on after a kill at any stage."""
+
+import pytest
+
+from nerfound.annotation import batches
+from tests.fakes.openai_server import FakeOpenAI
+
+from .helpers import rejected_texts, run, sentences, write_lines
+
+BATCH = {"batch": True, "poll_seconds": 0.02}
+
+
+@pytest.fixture
+def source(tmp_path):
+    return write_lines(tmp_path / "texts.txt", sentences(10))
+
+
+def test_answers_come_by_jobs(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(batches, "MAX_BYTES", 4_500)
+    with FakeOpenAI() as server:
+        report = run(server, source, tmp_path / "corpus", **BATCH)
+        assert len(server.batches) > 1
+        assert report.outcome.annotated == 10
+        assert report.cost == pytest.approx((report.prompt_tokens * 0.075 + report.completion_tokens * 0.3) / 1e6)
+        assert run(server, source, tmp_path / "online").requests == 0  # the cache is the same
+        assert len(server.log) == 10
+
+
+def test_faults_of_lines(tmp_path):
+    texts = sentences(8)
+    scripted = dict(zip(texts, ["hang", "error", "cut", "bad_request", "refusal"], strict=False))
+    source = write_lines(tmp_path / "texts.txt", texts)
+    with FakeOpenAI(scripted=scripted) as server:
+        report = run(server, source, tmp_path / "corpus", **BATCH)
+    assert rejected_texts(tmp_path / "corpus") == {texts[3]: "request failed", texts[4]: "refused"}
+    assert report.outcome.annotated == 6
+    assert [server.seen[text] for text in texts] == [2, 2, 2, 1, 1, 1, 1, 1]
+
+
+class Killed(BaseException):
+    """Ends the process's work on the spot, as far as one process can play that."""
+
+
+@pytest.mark.parametrize("stage", ["_create", "submit_job", "_wait_and_merge", "_commit", "finish_job"])
+def test_a_killed_run_goes_on(source, tmp_path, monkeypatch, stage):
+    owner = batches.Workspace if hasattr(batches.Workspace, stage) else batches.BatchSender
+
+    def killed(*_):
+        raise Killed
+
+    with FakeOpenAI() as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, stage, killed)
+            with pytest.raises(Killed):
+                run(server, source, tmp_path / "corpus", **BATCH)
+        report = run(server, source, tmp_path / "corpus", **BATCH)
+        assert report.outcome.annotated == 10
+        assert len(server.batches) == 1
+        assert set(server.seen.values()) == {1}
+
+
+def test_the_cost_limit(source, tmp_path):
+    options = {**BATCH, "parameters": {"max_completion_tokens": 100}}
+    with FakeOpenAI() as server:
+        report = run(server, source, tmp_path / "corpus", max_cost=0.0003, **options)
+        assert report.over_budget
+        assert 0 < report.cost <= 0.0003
+        assert run(server, source, tmp_path / "corpus", **options).outcome.annotated == 10
+
+
+def test_a_refused_job_is_told(source, tmp_path, monkeypatch):
+    def fail(server, batch):
+        batch["status"] = "failed"
+        batch["errors"] = {"object": "list", "data": [{"code": "token_limit", "message": "too many enqueued tokens"}]}
+
+    with FakeOpenAI() as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(FakeOpenAI, "_run_batch", fail)
+            with pytest.raises(batches.AnnotationStoppedError, match="too many enqueued tokens"):
+                run(server, source, tmp_path / "corpus", **BATCH)
+        assert run(server, source, tmp_path / "corpus", **BATCH).outcome.annotated == 10
