@@ -14,12 +14,14 @@ from typing import Any
 
 import pandas as pd
 import torch
+from filelock import FileLock, Timeout
 
 from ..fewshot.fitting import load_foundation
 from ..fewshot.heads import DEFAULT_L2
 from ..fewshot.sampler import sample_k_shot
 from ..files import atomic_path
 from .probes import PROTOCOLS, SupportVectors, TestVectors
+from .summary import AVERAGE
 from .tasks import Task
 from .vectors import VectorCache
 
@@ -29,7 +31,7 @@ _WORTH_A_WORKER = 300_000
 SHOTS = (1, 2, 4, 8, 16, 32, 64)
 REPEATS = 10
 
-_METHOD = 1
+_METHOD = 2
 """Raised when the same input would get other scores: finished cells of an earlier method are computed anew."""
 
 
@@ -105,8 +107,40 @@ def run_benchmark(
     Raises:
         ValueError: if there is no encoder, task, k or repeat, or a protocol is unknown, or two tasks have one name.
     """
-    _check(encoders, tasks, shots, repeats, protocols)
+    _check(encoders, tasks, shots, repeats, protocols, l2)
     output.mkdir(parents=True, exist_ok=True)
+    with _alone_in(output):
+        return _run(encoders, tasks, output, shots, repeats, protocols, token_layers, l2, batch_size, vectors, progress)
+
+
+@contextmanager
+def _alone_in(output: Path) -> Iterator[None]:
+    """Refuse a second run in the same folder while this one is writing."""
+    lock = FileLock(output / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ValueError(f"another run is writing to {output}: wait for its end, or give another folder.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _run(
+    encoders: Mapping[str, str],
+    tasks: Sequence[Task],
+    output: Path,
+    shots: Sequence[int],
+    repeats: int,
+    protocols: Sequence[str],
+    token_layers: tuple[int, ...] | None,
+    l2: float,
+    batch_size: int,
+    vectors: Path | None,
+    progress: Progress,
+) -> BenchmarkResult:
+    """`run_benchmark`, alone in its folder."""
     draws = {task.name: _draw(task, shots, repeats) for task in tasks}
     _write_frame(_support_sets(tasks, draws), output / "support_sets.parquet")
     cells = _Cells(output / "cells.jsonl")
@@ -136,7 +170,7 @@ def run_benchmark(
                     for (protocol, k, seed), scores in fitted:
                         cells.add(wanted[protocol, k, seed], scores)
                         done += 1
-                        progress(f"{encoder} on {task.name}: {protocol}, k={k}", done, total)
+                        progress(f"{encoder} on {task.name}: k={k}", done, total)
             else:
                 done += len(wanted)
             rows += [
@@ -211,10 +245,13 @@ class _Cells:
         whole = 0
         if path.exists():
             with path.open("rb") as file:
-                for line in file:
+                for number, line in enumerate(file, 1):
                     if not line.endswith(b"\n"):
                         break
-                    cell = json.loads(line)
+                    try:
+                        cell = json.loads(line)
+                    except ValueError as error:
+                        raise ValueError(f"{path}:{number} is damaged ({error}): remove that line.") from error
                     self.rows[cell["cell"]] = cell["rows"]
                     whole += len(line)
             with path.open("r+b") as file:
@@ -276,6 +313,7 @@ def _check(
     shots: Sequence[int],
     repeats: int,
     protocols: Sequence[str],
+    l2: float,
 ) -> None:
     for name, given in (("encoder", encoders), ("task", tasks), ("k", shots), ("protocol", protocols)):
         if not given:
@@ -285,7 +323,11 @@ def _check(
     unknown = set(protocols) - set(PROTOCOLS)
     if unknown:
         raise ValueError(f"protocol {', '.join(sorted(unknown))} is unknown: choose from {', '.join(PROTOCOLS)}.")
+    if not l2 > 0:
+        raise ValueError(f"l2={l2}: the penalty must be positive, such as {DEFAULT_L2}.")
     names = [task.name for task in tasks]
+    if AVERAGE in names:
+        raise ValueError(f"a task is called {AVERAGE!r}, which is what the mean over tasks is called: rename it.")
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise ValueError(f"two tasks are called {', '.join(sorted(twice))}: name them with NAME=SOURCE.")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
+from itertools import combinations
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from ..files import write_text_atomically
 from .benchmark import BenchmarkResult
@@ -29,7 +33,9 @@ def write_reports(result: BenchmarkResult, output: Path, run: Mapping[str, Any] 
     """
     frame = result.frame
     encoders = list(dict.fromkeys(frame["encoder"]))
-    differences = paired_differences(frame, encoders[0])
+    differences = pd.concat(
+        [paired_differences(frame[frame["encoder"].isin(pair)], pair[0]) for pair in _pairs(encoders)]
+    )
     write_text_atomically(output / "results.md", results_markdown(summarise(frame), differences))
     if len(encoders) > 1:
         write_text_atomically(output / "efficiency.md", efficiency_markdown(frame, encoders[0]))
@@ -38,8 +44,26 @@ def write_reports(result: BenchmarkResult, output: Path, run: Mapping[str, Any] 
         "phases": asdict(result.timing),
         "versions": software(),
     }
-    write_text_atomically(output / "run.json", json.dumps({**(run or {}), **facts}, indent=1, default=str) + "\n")
-    plot_curves(frame, output, "token_macro_f1" if "blog" in set(frame["protocol"]) else "entity_micro_f1")
+    _write_run(output / "run.json", {**(run or {}), **facts})
+    try:
+        plot_curves(frame, output, "token_macro_f1" if "blog" in set(frame["protocol"]) else "entity_micro_f1")
+    except ModuleNotFoundError as error:
+        warnings.warn(f"{output}: no curves were drawn: {error}", stacklevel=2)
+
+
+def _pairs(encoders: Sequence[str]) -> Sequence[tuple[str, str]]:
+    """Every two encoders, the earlier first; the one with itself, where it is alone."""
+    return list(combinations(encoders, 2)) or [(encoders[0], encoders[0])]
+
+
+def _write_run(path: Path, run: Mapping[str, Any]) -> None:
+    """Write what this run was, and what the earlier ones in this folder were, whose results it goes on from."""
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        earlier = {}
+    runs = [*earlier.pop("earlier_runs", []), earlier] if earlier else []
+    write_text_atomically(path, json.dumps({**run, "earlier_runs": runs}, indent=1, default=str) + "\n")
 
 
 def software() -> dict[str, str]:

@@ -17,9 +17,9 @@ intervals over the draws, too narrow where there are fewer than five. Difference
 
 - **blog**: the protocol of the NuNER blog post. Frozen encoder, one multinomial linear head over outside and the
   concepts, word by word, no decoding.
-- **entity**: the recognizer that `nerfound.fit` makes, on the same draws. Frozen encoder, linear head over BIO labels,
-  constrained decoding. Strict: boundaries and concept are right; exact: the boundaries are; partial: half a hit for an
-  overlap.
+- **entity**: the recognizer that `nerfound.fit(…, l2=…)` makes, on the same draws. Frozen encoder, linear head over
+  BIO labels, constrained decoding. Strict: boundaries and concept are right; exact: the boundaries are; partial:
+  half a hit for an overlap.
 
 Token F1 runs several points above strict entity F1 of the same predictions: compare within one table only.
 """

@@ -89,8 +89,10 @@ def fit_linear_head(
         raise ValueError("no token to fit a head on: the support set has no text.")
     if not l2 > 0:
         raise ValueError(f"l2={l2}: the penalty must be positive, such as {DEFAULT_L2}.")
-    mean, scale = vectors.mean(0), vectors.std(unbiased=False) + 1e-12
-    features = (vectors - mean) / scale
+    mean = vectors.mean(0)
+    features = vectors - mean
+    scale = features.square().mean().sqrt() + 1e-12
+    features = features / scale
     factors = label_factors(num_labels, nested=nested) if factors is None else factors
     with _threads_for(features):
         start = initial.factors if initial else None

@@ -106,6 +106,9 @@ class PretrainingArguments(TrainingArguments):
     save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept."})
     use_cpu: bool = field(default=False, metadata={"help": "Train on CPUs; by default where there is no accelerator."})
     disable_tqdm: bool | None = field(default=None, metadata={"help": "No progress bar; by default none in a pipe."})
+    hub_strategy: str = field(
+        default="end", metadata={"help": "With --push_to_hub: when to push; 'end' is one commit of the trained model."}
+    )
     remove_unused_columns: bool = field(default=False, metadata={"help": "Leave as it is."})
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ FEWEST_WORDS = 5
 _WORD = regex.compile(r"\S+")
 # Not what makes a number, an amount or a name: 1,900.50, 40%, R&D, x-ray, don't, km/h
 _PUNCTUATION = regex.compile(r"(?<!\p{N})[.,:]|[.,:](?!\p{N})|[\p{P}--[.,:%&/'’\-]]|['’](?!\w)", regex.VERSION1)
+_BETWEEN_LETTERS = regex.compile(rf"(?<=\p{{L}})(?:{_PUNCTUATION.pattern})(?=\p{{L}})", regex.VERSION1)
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,17 @@ def crop_passage(row: dict[str, Any], random: np.random.Generator) -> dict[str, 
 
 def without_punctuation(row: dict[str, Any]) -> dict[str, Any]:
     """A passage without its punctuation; a mention that is nothing else is none any more."""
-    kept = np.ones(len(row["text"]), dtype=bool)
-    for match in _PUNCTUATION.finditer(row["text"]):
+    # Between two letters (mhra.gov.uk) there was a border of words, which a space keeps
+    spaced = _BETWEEN_LETTERS.sub(" ", row["text"])
+    kept = np.ones(len(spaced), dtype=bool)
+    for match in _PUNCTUATION.finditer(spaced):
         kept[match.start() : match.end()] = False
     position = np.concatenate([[0], np.cumsum(kept)])
     moved = [
         entity | {"start": int(position[entity["start"]]), "end": int(position[entity["end"]])}
         for entity in row["entities"]
     ]
-    text = "".join(character for character, keep in zip(row["text"], kept, strict=True) if keep)
+    text = "".join(character for character, keep in zip(spaced, kept, strict=True) if keep)
     entities = [
         entity | {"text": text[entity["start"] : entity["end"]]} for entity in moved if entity["start"] < entity["end"]
     ]

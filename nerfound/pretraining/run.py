@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import logging
 import os
@@ -141,6 +142,8 @@ def find_checkpoint(args: PretrainingArguments) -> str | None:
         return None
     if args.resume_from_checkpoint.lower() not in {"last", "true"}:
         return args.resume_from_checkpoint
+    if newest is None and (folder / "config.json").exists():
+        raise ValueError(f"{folder} holds a finished model and no checkpoint to go on from: give another --output_dir.")
     if newest is None:
         logger.warning(f"{folder} has no complete checkpoint yet: starting from the beginning.")
     return str(newest) if newest else None
@@ -160,9 +163,24 @@ def save_foundation(trainer: FoundationTrainer, args: PretrainingArguments) -> N
     model = trainer.accelerator.unwrap_model(trainer.model)
     if args.lora_rank:
         model = trainer.model = model.merge_and_unload()
-    trainer.save_model()
+    trainer.save_model(_internal_call=True)  # the Trainer would push it now, before it is measured
     trainer.save_state()
     metrics = trainer.evaluate()
     trainer.log_metrics("eval", metrics)
     trainer.save_metrics("eval", metrics)
+    if args.push_to_hub and trainer.is_world_process_zero():
+        publish(args)
     return model.eval()
+
+
+def publish(args: PretrainingArguments) -> None:
+    """Push the output folder: model, tokenizers, and a card with the record, curve and metrics of this run."""
+    hub = importlib.import_module("nerfound.hub")  # a room downstream of this one, which only --push_to_hub enters
+    push = hub.push_foundation if args.objective == "contrast" else hub.push_recognizer
+    push(
+        args.output_dir,
+        args.hub_model_id or Path(args.output_dir).resolve().name,
+        private=args.hub_private_repo,
+        revision=args.hub_revision,
+        token=args.hub_token,
+    )

@@ -357,3 +357,20 @@ def test_errors_name_the_value(two, tmp_path, options, message):
     with pytest.raises((ValueError, OSError), match=message):
         benchmark(output=tmp_path / "out", **options)
     assert "folder" in message or not (tmp_path / "out").exists()
+
+
+def test_a_second_run_in_the_same_folder_is_refused_while_the_first_writes(two, tmp_path):
+    encoders = {"small": two["small"]}
+
+    def intrude(what, done, total):
+        with pytest.raises(ValueError, match=r"another run is writing to .*another folder"):
+            benchmark(encoders, tmp_path)
+
+    benchmark(encoders, tmp_path, make_tasks()[:1], progress=intrude)
+    benchmark(encoders, tmp_path, make_tasks()[:1])
+
+
+def test_a_damaged_line_is_named(two, tmp_path):
+    (tmp_path / "cells.jsonl").write_text("{broken\n")
+    with pytest.raises(ValueError, match=r"cells.jsonl:1 is damaged .*remove that line"):
+        benchmark(two, tmp_path)

@@ -18,7 +18,8 @@ def problem(tokens=60, size=6, concepts=2, nested=False, seed=0):
 
 
 def standardised(vectors):
-    return (vectors - vectors.mean(0)) / vectors.std(unbiased=False)
+    centred = vectors - vectors.mean(0)
+    return centred / centred.square().mean().sqrt()
 
 
 def objective(features, labels, factors, bias, l2, nested):
@@ -245,3 +246,11 @@ def test_a_plain_multinomial_head_is_that_of_scikit_learn(size, l2):
     torch.testing.assert_close(
         head(vectors).double(), features @ head.factors[:, :-1].T.double() + head.factors[:, -1], rtol=1e-3, atol=1e-3
     )
+
+
+def test_neither_an_offset_nor_a_unit_of_the_vectors_matters():
+    vectors, labels = problem()
+    head = fit_linear_head(vectors, labels, 5)
+    moved = 7 * (vectors + torch.linspace(-50, 50, vectors.shape[1]))
+    again = fit_linear_head(moved, labels, 5)
+    torch.testing.assert_close(again(moved).log_softmax(-1), head(vectors).log_softmax(-1), rtol=1e-2, atol=1e-2)

@@ -30,6 +30,7 @@ def mentions_of(row):
         ('At 10:30, she (Dr. O\'Neil) said: "no".', "At 10:30 she Dr O'Neil said no"),
         ("R&D's x-ray, 40% of km/h…", "R&D's x-ray 40% of km/h"),
         ("the boys' room; «yes»", "the boys room yes"),
+        ("mhra.gov.uk, Dari–English", "mhra gov uk Dari English"),
     ],
 )
 def test_punctuation_goes_and_what_makes_a_word_stays(text, plain):
