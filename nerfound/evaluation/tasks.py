@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import random
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -226,8 +227,23 @@ def _divide(
     if split == "dev" and "dev" not in readers:
         scored, examples = _carve(examples, 10, seed, source)
     elif not whole:
-        scored = list(_reader(readers, split, source)(train.concepts).examples)
+        scored = _of_known_types(_reader(readers, split, source)(None).examples, train.concepts, source)
     return SupportSet(tuple(examples), train.concepts), scored
+
+
+def _of_known_types(examples: Iterable[Example], concepts: Mapping[str, str], source: str | Path) -> list[Example]:
+    """The examples without entities of types that no training sentence has, of which no support set can be drawn."""
+    examples = list(examples)
+    unknown = Counter(
+        entity.label for example in examples for entity in example.entities if entity.label not in concepts
+    )
+    if unknown:
+        counts = ", ".join(f"{label!r} ({count})" for label, count in unknown.items())
+        warnings.warn(f"{source}: not scored, since no training sentence has these types: {counts}", stacklevel=4)
+    return [
+        replace(example, entities=tuple(entity for entity in example.entities if entity.label in concepts))
+        for example in examples
+    ]
 
 
 class _Opened(NamedTuple):

@@ -115,10 +115,12 @@ def test_nothing_left_to_score_on_is_an_error(folder):
         read_task(folder)
 
 
-def test_a_label_of_test_that_train_lacks_is_an_error(folder):
-    write(folder / "test.jsonl", [{"tokens": ["no", "Ford"], "spans": [[1, 2, "car"]]}])
-    with pytest.raises(ValueError, match=r"test\.jsonl, line 1: label 'car' is not among the given concepts"):
-        read_task(folder)
+def test_a_type_that_no_training_sentence_has_is_not_scored_and_named(folder):
+    sentence = {"tokens": ["a", "Ford", "to", "Lima"], "spans": [[1, 2, "car"], [3, 4, "city"]]}
+    write(folder / "test.jsonl", [sentence])
+    with pytest.warns(UserWarning, match=r"cities: not scored, since no training sentence .* 'car' \(1\)"):
+        task = read_task(folder)
+    assert [entity.label for entity in task.test[0].entities] == ["city"]
 
 
 @pytest.mark.parametrize("name", ["dev.txt", "valid.conll", "validation.jsonl"])
