@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nerfound.evaluation import efficiency
 from nerfound.evaluation.efficiency import Bounded, efficiency_markdown, efficiency_table, examples_needed, ratio
 from nerfound.evaluation.summary import bootstrap_means, scores_of
 from tests.evaluation.frames import make_frame
@@ -154,7 +155,7 @@ def test_intervals_are_those_of_one_resample_at_a_time(monkeypatch):
     def few(draws):
         return bootstrap_means(draws)[:1000]
 
-    monkeypatch.setattr("nerfound.evaluation.efficiency.bootstrap_means", few)
+    monkeypatch.setattr(efficiency, "bootstrap_means", few)
     frame = make_frame(CURVES, KS, noise=0.05)
     scores = scores_of(frame, "token_macro_f1")
     table = efficiency_table(frame, "base", "foundation")
