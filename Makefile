@@ -39,7 +39,7 @@ $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --editable '.[train,annotate,offline,plots,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[train,annotate,scale,offline,plots,dev]'
 	touch $(READY)
 
 clean:

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
+TASK = "few-shot-ner"
+
 
 def register_with_transformers() -> None:
     """Register now if transformers is imported already, else as soon as it is."""
@@ -24,7 +26,7 @@ def register_with_transformers() -> None:
 
 
 def _register() -> None:
-    from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification
+    from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification, PreTrainedConfig
     from transformers.pipelines import PIPELINE_REGISTRY
 
     from .configuration_nuner import NuNerConfig
@@ -35,8 +37,25 @@ def _register() -> None:
     AutoModel.register(NuNerConfig, NuNerForConceptContrast, exist_ok=True)
     AutoModelForTokenClassification.register(NuNerConfig, NuNerForTokenClassification, exist_ok=True)
     PIPELINE_REGISTRY.register_pipeline(
-        "few-shot-ner", pipeline_class=FewShotNerPipeline, pt_model=NuNerForTokenClassification, type="text"
+        TASK, pipeline_class=FewShotNerPipeline, pt_model=NuNerForTokenClassification, type="text"
     )
+    PreTrainedConfig.custom_pipelines = _OtherPipelines()
+
+
+class _OtherPipelines:
+    """`custom_pipelines` of every configuration, without our own task.
+
+    A repository carries the code of our pipeline for those who lack nerfound. transformers looks there before it looks
+    at what is registered, so that whoever has nerfound would be asked to trust code of the Hub that they have already.
+    What is saved is what was loaded: the attribute itself stays whole.
+    """
+
+    def __get__(self, config: Any, owner: type) -> dict[str, Any]:
+        carried = {} if config is None else config.__dict__.get("custom_pipelines") or {}
+        return {task: entry for task, entry in carried.items() if task != TASK}
+
+    def __set__(self, config: Any, value: dict[str, Any]) -> None:
+        config.__dict__["custom_pipelines"] = value
 
 
 class _ImportWatcher(importlib.abc.MetaPathFinder):

@@ -41,6 +41,8 @@ class NuNerConfig(PreTrainedConfig):
             Recognizer only: decode every concept on its own, so that entities may overlap.
         concepts (`dict[str, str]`, *optional*):
             Recognizer only: its concepts and their descriptions (may be empty strings).
+        fitted (`dict`, *optional*):
+            Recognizer only: how [`nerfound.fit`] made it, for its card.
     """
 
     model_type = "nuner"
@@ -60,6 +62,7 @@ class NuNerConfig(PreTrainedConfig):
     score_chunk_size: int = 1024
     nested: bool = False
     concepts: dict[str, str] | None = None
+    fitted: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         labels: dict[int, str] | None = getattr(self, "id2label", None)

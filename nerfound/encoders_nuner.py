@@ -80,13 +80,22 @@ def load_strictly(
         kwargs: passed on to `load`.
 
     Raises:
-        ValueError: naming the weights that are missing, mis-shaped or unexpected; or if a weights file is damaged.
+        ValueError: naming the weights that are missing, mis-shaped or unexpected; or if a weights file is damaged, or
+            is no safetensors file.
     """
+    kwargs.setdefault("use_safetensors", True)
     try:
         with quiet_loading():  # mis-shaped weights are let through here only to be named below
             model, info = load(name_or_path, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
     except SafetensorError as error:
         raise ValueError(f"{name_or_path}: its weights file is damaged ({error}). Fetch or write it again.") from error
+    except OSError as error:
+        if "model.safetensors" not in str(error):
+            raise
+        raise ValueError(
+            f"{name_or_path} has no safetensors weights ({str(error).splitlines()[0]}). Pickled ones (.bin, .pt) are "
+            "refused, since loading them can run code: convert them to safetensors first."
+        ) from error
     _check_loading_info(name_or_path, info, ignore)
     return model
 
@@ -154,6 +163,17 @@ def build_native_classifier(
         return None
     model.config.architectures = [type(model).__name__]
     return model
+
+
+def bio_labels(concepts: Iterable[str]) -> list[str]:
+    """`O`, then `B-` and `I-` of every concept."""
+    return ["O", *(f"{prefix}-{concept}" for concept in concepts for prefix in "BI")]
+
+
+def bio_concepts(id2label: dict[int, str]) -> list[str] | None:
+    """The concepts of a complete set of BIO labels, in the order of their B labels; `None` for any other set."""
+    concepts = [label[2:] for _, label in sorted(id2label.items()) if label.startswith("B-")]
+    return concepts if concepts and set(id2label.values()) == set(bio_labels(concepts)) else None
 
 
 def is_linear_in_last_layer(classifier: PreTrainedModel) -> bool:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +19,8 @@ from transformers.utils import ModelOutput, logging
 
 from .configuration_nuner import NuNerConfig
 from .encoders_nuner import (
+    bio_concepts,
+    bio_labels,
     build_encoder,
     build_native_classifier,
     is_linear_in_last_layer,
@@ -28,6 +29,7 @@ from .encoders_nuner import (
     load_token_classifier,
     train_top_layers,
 )
+from .publishing_nuner import PublishingMixin
 from .scorers_nuner import CosineScorer, DotScorer
 
 logger = logging.get_logger(__name__)
@@ -56,7 +58,7 @@ class NuNerConceptContrastOutput(ModelOutput):
     concept_vectors: Tensor | None = None
 
 
-class NuNerPreTrainedModel(PreTrainedModel):
+class NuNerPreTrainedModel(PublishingMixin, PreTrainedModel):
     """What the NuNER models share."""
 
     config_class = NuNerConfig
@@ -303,6 +305,7 @@ class NuNerForTokenClassification(NuNerPreTrainedModel):
         self.config.label2id = {label: index for index, label in self.config.id2label.items()}
         self.config.nested = nested
         self.config.concepts = dict(concepts)
+        self.config.fitted = None  # that was another head
         self.classifier = nn.Linear(expected[1], expected[0], device=self.device, dtype=self.dtype)
         self.classifier.load_state_dict({"weight": weight, "bias": bias})
 
@@ -370,7 +373,7 @@ class NuNerForTokenClassification(NuNerPreTrainedModel):
             key: kwargs.pop(key) for key in ("token_layers", "num_labels", "id2label", "label2id") if key in kwargs
         }
         hub = {key: kwargs[key] for key in _HUB_KWARGS if key in kwargs}
-        consent = kwargs.pop("trust_remote_code", None)
+        consent = kwargs.pop("trust_remote_code", None) or False  # None would ask, and wait for an answer
         if isinstance(config, NuNerConfig):
             fields = {"token_layers": config.token_layers, "id2label": config.id2label} | fields
         if PreTrainedConfig.get_config_dict(name, **hub)[0].get("model_type") == NuNerConfig.model_type:
@@ -400,22 +403,28 @@ class NuNerForTokenClassification(NuNerPreTrainedModel):
     @classmethod
     def _from_plain(cls, name: str, stored: PreTrainedConfig, kwargs: dict[str, Any]) -> NuNerForTokenClassification:
         classifier = bool(stored.architectures) and stored.architectures[0].endswith("ForTokenClassification")
-        concepts = _bio_concepts(stored.id2label) if classifier else None
+        concepts = bio_concepts(stored.id2label) if classifier else None
         if concepts is None:
             if classifier:
                 logger.warning(f"{name}: took the encoder; its classifier's labels are no BIO labels, dropped.")
             encoder, head = load_encoder(name, config=stored, ignore=["classifier."] * classifier, **kwargs), None
         else:
             encoder, head = load_token_classifier(name, config=stored, **kwargs)
+        return cls.from_parts(encoder, head, stored)
+
+    @classmethod
+    def from_parts(cls, encoder: PreTrainedModel, head: nn.Linear | None, stored: PreTrainedConfig) -> Self:
+        """A model around an encoder and a head that are loaded; `stored` names its labels, and what `native` wrote."""
         own = stored.to_dict().get("nuner", {})
         with torch.device("meta"):  # an empty shell: the loaded encoder takes the place of its own
             model = cls(NuNerConfig(token_config=encoder.config))
         model.token_encoder = encoder
-        if head is not None and concepts is not None:
+        if head is not None and (concepts := bio_concepts(stored.id2label)):
             index = {label: i for i, label in stored.id2label.items()}  # a stored label2id may be missing, or wrong
             rows = torch.tensor([index[label] for label in bio_labels(concepts)])
             descriptions = {concept: own.get("concepts", {}).get(concept, "") for concept in concepts}
             model.set_head(head.weight[rows], head.bias[rows], descriptions, nested=own.get("nested", False))
+            model.config.fitted = own.get("fitted")
         return model
 
     def _with_fields(self, fields: dict[str, Any]) -> NuNerForTokenClassification:
@@ -449,7 +458,7 @@ class NuNerForTokenClassification(NuNerPreTrainedModel):
             return None
         setattr(model, model.base_model_prefix, self.token_encoder)
         model.classifier = self.classifier
-        model.config.nuner = {"concepts": self.config.concepts, "nested": self.config.nested}
+        model.config.nuner = {name: getattr(self.config, name) for name in ("concepts", "nested", "fitted")}
         return model
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
@@ -458,6 +467,9 @@ class NuNerForTokenClassification(NuNerPreTrainedModel):
         The backbone's own architecture is written wherever it can hold the head; otherwise our own layout, with the
         code that `trust_remote_code=True` needs. With `state_dict` (a Trainer's checkpoint), plainly our own layout.
         """
+        if kwargs.pop("push_to_hub", False):
+            self.save_and_push(save_directory, **kwargs)
+            return
         if "state_dict" in kwargs:
             super().save_pretrained(save_directory, **kwargs)
             return
@@ -480,21 +492,10 @@ class NuNerForTokenClassification(NuNerPreTrainedModel):
         self.tokenizer.save_pretrained(save_directory)
 
 
-def bio_labels(concepts: Iterable[str]) -> list[str]:
-    """`O`, then `B-` and `I-` of every concept."""
-    return ["O", *(f"{prefix}-{concept}" for concept in concepts for prefix in "BI")]
-
-
 def nested_logits(logits: Tensor) -> Tensor:
     """Per-concept logits of (O, B, I), O being 0: `(..., 1 + 2 × concepts)` to `(..., concepts, 3)`."""
     pairs = logits[..., 1:].unflatten(-1, (-1, 2))
     return F.pad(pairs, (1, 0))
-
-
-def _bio_concepts(id2label: dict[int, str]) -> list[str] | None:
-    """The concepts of a complete set of BIO labels, in the order of their B labels; `None` for any other set."""
-    concepts = [label[2:] for _, label in sorted(id2label.items()) if label.startswith("B-")]
-    return concepts if concepts and set(id2label.values()) == set(bio_labels(concepts)) else None
 
 
 def _projection(size: int, projection_dim: int | None) -> nn.Module:

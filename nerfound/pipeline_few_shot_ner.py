@@ -64,8 +64,7 @@ class FewShotNerPipeline(Pipeline):
             fit = importlib.import_module("nerfound.fewshot").fit
             model = fit(examples, foundation=model, tokenizer=tokenizer, **(fit_kwargs or {}))
         if not isinstance(model, NuNerForTokenClassification):
-            # transformers falls back to the architecture in config.json when ours fails to load: say why it failed
-            model = NuNerForTokenClassification.from_pretrained(model.name_or_path)
+            model = _as_ours(model)
         if model.classifier is None:
             raise ValueError(
                 f"{model.name_or_path} is a foundation without a head: give examples=[…] to fit one, "
@@ -185,6 +184,17 @@ class FewShotNerPipeline(Pipeline):
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Save model and tokenizer in one folder, which also serves plain `pipeline("token-classification")`."""
         self.model.save_pretrained(save_directory, **kwargs)
+
+
+def _as_ours(model: PreTrainedModel) -> NuNerForTokenClassification:
+    """Our model from the one that transformers loaded."""
+    if __name__.startswith("transformers_modules."):
+        # Carried by a repository: the backbone's own classifier is what it holds, of the revision that was asked for
+        ours = NuNerForTokenClassification.from_parts(model.base_model, model.classifier, model.config)
+        ours.name_or_path = model.name_or_path
+        return ours.eval()
+    # transformers falls back to the architecture in config.json when ours fails to load: say why it failed
+    return NuNerForTokenClassification.from_pretrained(model.name_or_path)
 
 
 def _chunks(texts: Iterable[Any], count: int, characters: int) -> Iterator[list[str]]:

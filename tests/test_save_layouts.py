@@ -19,7 +19,7 @@ NATIVE = {
     "roberta": "RobertaForTokenClassification",
     "deberta": "DebertaV2ForTokenClassification",
 }
-CODE = {"modeling_nuner.py", "configuration_nuner.py", "encoders_nuner.py", "scorers_nuner.py"}
+CODE = {f"{name}_nuner.py" for name in ("modeling", "configuration", "encoders", "scorers", "publishing")}
 
 
 def config_of(folder):

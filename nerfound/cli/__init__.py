@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from . import annotation, corpus, models, recognizers
+from . import annotation, corpus, hub, models, recognizers
 from .options import ListOptions
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
     help="Few-shot entity recognition on a concept-contrastive foundation model.",
 )
 app.add_typer(corpus.app, name="corpus")
+app.add_typer(hub.app, name="push")
 app.command()(annotation.annotate)
 app.command(**models.PASS_ALL_ARGUMENTS)(models.pretrain)
 app.command()(models.export)

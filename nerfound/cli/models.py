@@ -107,7 +107,7 @@ def benchmark(
 
         compare_encoders(
             _each_once([_named(value, "--encoder") for value in encoder], "--encoder"),
-            [_named(value, "--data") if "=" in value else (None, value) for value in data],
+            [_named(value, "--data") if "=" in value and not Path(value).exists() else (None, value) for value in data],
             output,
             shots=k or [1, 2, 4, 8, 16, 32, 64],
             repeats=repeats,

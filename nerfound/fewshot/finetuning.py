@@ -46,7 +46,7 @@ def finetune(
         arguments: further fields of `transformers.TrainingArguments`.
 
     Returns:
-        [`NuNerForTokenClassification`]: adapters merged.
+        [`NuNerForTokenClassification`]: adapters merged; `config.fitted` says how it was trained.
     """
     model = copy.deepcopy(recognizer)
     tokenizer = recognizer.tokenizer
@@ -91,8 +91,16 @@ def finetune(
         )
         trainer.train()
         tuned = trainer.accelerator.unwrap_model(trainer.model)
+        training = {
+            "epochs": trainer.state.epoch,
+            "learning_rate": args.learning_rate,
+            "batch_size": args.per_device_train_batch_size,
+            "seed": args.seed,
+            "held_out_loss": trainer.state.best_metric,
+        }
     tuned = tuned.merge_and_unload() if mode == "lora" else tuned
     tuned.tokenizer = tokenizer
+    tuned.config.fitted = {"training": {name: value for name, value in training.items() if value is not None}}
     return tuned.requires_grad_(False).cpu().eval()
 
 

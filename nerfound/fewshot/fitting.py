@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from transformers.utils import logging
 from ..configuration_nuner import NuNerConfig
 from ..modeling_nuner import NuNerForConceptContrast, NuNerForTokenClassification
 from ..offline import DEFAULT_ENCODER, resolve_encoder
+from ..provenance import public_name, recorded
 from .embedding import EmbeddedExamples, embed_examples
 from .formats import SupportSet, parse_examples, read_examples
 from .heads import choose_l2, fit_linear_head
@@ -21,6 +23,7 @@ from .heads import choose_l2, fit_linear_head
 logger = logging.get_logger(__name__)
 
 Mode = Literal["head", "full", "lora"]
+_OF_A_PUSH = {"push_to_hub", "hub_model_id", "hub_private_repo", "hub_revision", "hub_token"}
 
 
 def fit(
@@ -56,7 +59,9 @@ def fit(
         tokenizer (`PreTrainedTokenizerBase`, *optional*): the foundation's own by default.
         batch_size (`int`): windows embedded, or trained on, at a time.
         seed (`int`): of fine-tuning; fitting a head is deterministic.
-        finetuning: further fields of `transformers.TrainingArguments` for `"full"` and `"lora"`.
+        finetuning: further fields of `transformers.TrainingArguments` for `"full"` and `"lora"`. In every mode,
+            `push_to_hub=True` with `hub_model_id` (and `hub_private_repo`, `hub_revision`, `hub_token`) pushes the
+            recognizer with its card.
 
     Returns:
         [`NuNerForTokenClassification`]: use it with `pipeline("few-shot-ner", model=recognizer)`.
@@ -66,6 +71,9 @@ def fit(
     """
     if mode not in {"head", "full", "lora"}:
         raise ValueError(f"mode={mode!r}: give 'head', 'full' or 'lora'.")
+    push = {name: finetuning.pop(name) for name in _OF_A_PUSH & finetuning.keys()}
+    if push.get("push_to_hub") and not push.get("hub_model_id"):
+        raise ValueError("push_to_hub=True needs hub_model_id='namespace/name'.")
     if finetuning and mode == "head":
         raise TypeError(f"fit() takes no {', '.join(sorted(finetuning))} with mode='head'.")
     support = as_support_set(examples, concepts, nested)
@@ -76,6 +84,17 @@ def fit(
         from .finetuning import finetune  # needs the extra nerfound[train]
 
         recognizer = finetune(recognizer, support, mode=mode, batch_size=batch_size, seed=seed, **finetuning)
+    origin = foundation.name_or_path if isinstance(foundation, PreTrainedModel) else foundation
+    recognizer.config.fitted = recorded(
+        foundation=public_name(origin) if origin else None,
+        mode=mode,
+        examples=len(support.examples),
+        mentions=dict(Counter(entity.label for example in support.examples for entity in example.entities)),
+        **(recognizer.config.fitted or {}),
+    )
+    if push.get("push_to_hub"):
+        names = {"hub_private_repo": "private", "hub_token": "token", "hub_revision": "revision"}
+        recognizer.push_to_hub(push["hub_model_id"], **{names[key]: push[key] for key in names.keys() & push.keys()})
     return recognizer
 
 

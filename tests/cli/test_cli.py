@@ -35,6 +35,9 @@ COMMANDS = [
     ("corpus", "convert"),
     ("corpus", "show"),
     ("corpus", "stats"),
+    ("push", "foundation"),
+    ("push", "recognizer"),
+    ("push", "corpus"),
 ]
 
 
