@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from .prompts import Prompt
 
 DEFAULT_PARAMETERS: Mapping[str, Any] = {"temperature": 0, "max_completion_tokens": 1024}
+_MOST_TOKENS = 2**31 - 1  # that the columns of the corpus hold
 _LENGTH_PARAMETERS = ("max_completion_tokens", "max_tokens")
 
 
@@ -88,12 +89,20 @@ def answer_from_completion(completion: Any) -> Answer:
             refusal=_storable(message.get("refusal")),
             finish_reason=_storable(choice.get("finish_reason")),
             model=_storable(completion.get("model")),
-            prompt_tokens=int(usage.get("prompt_tokens") or 0),
-            completion_tokens=int(usage.get("completion_tokens") or 0),
+            prompt_tokens=_count(usage.get("prompt_tokens")),
+            completion_tokens=_count(usage.get("completion_tokens")),
             answered_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"the answer is no chat completion: {completion!r:.200}") from error
+
+
+def _count(tokens: Any) -> int:
+    """A number of tokens, made one that can be stored and paid whatever the server says."""
+    try:
+        return min(max(int(tokens or 0), 0), _MOST_TOKENS)
+    except OverflowError:  # JSON may hold numbers that are infinite
+        return _MOST_TOKENS
 
 
 def _storable(value: Any) -> str:

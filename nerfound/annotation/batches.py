@@ -19,7 +19,7 @@ from openai.types import Batch
 
 from .answers import Answer, Question, answer_from_completion
 from .cache import RequestCache
-from .client import ChatClient, LastingError
+from .client import ChatClient, LastingError, is_lasting
 from .costs import Budget, TokenEstimate
 from .pacing import AnnotationStoppedError
 from .progress import Progress
@@ -110,7 +110,7 @@ class BatchSender:
                 self._reserved[self.workspace.add_job(first, last).part] = reserved
                 count = size = 0
                 reserved = 0.0
-            most = self.budget.reserve(self._estimate.prompt(passage.text), self._estimate.most_completion)
+            most = self.budget.reserve(self._estimate.most_prompt(passage.text), self._estimate.most_completion)
             if most is None:
                 self.over_budget = True
                 break
@@ -140,7 +140,7 @@ class BatchSender:
 
     async def _submit(self) -> None:
         """Create those jobs that the server does not know yet."""
-        waiting = [job for job in self._open_jobs() if job.batch is None]
+        waiting = [job for job in self._open_jobs() if not job.batch]
         if not waiting:
             return
         known = await self._known_jobs()
@@ -165,6 +165,7 @@ class BatchSender:
             uploaded = await self._client.files.create(
                 file=(f"nerfound-{job.part}.jsonl", file), purpose="batch", timeout=_UPLOAD_SECONDS
             )
+        self.workspace.creating_job(job.part)
         # Not retried here: a request that timed out may have created the job, which the next start finds in the list
         batch = await self._client.with_options(max_retries=0).batches.create(
             input_file_id=uploaded.id,
@@ -225,7 +226,7 @@ class BatchSender:
         self._commit(page)
 
     def _commit(self, page: list[tuple[bytes, Answer]]) -> None:
-        self.cache.add(self.workspace.run, self.question.model, self.question.prompt.label, page)
+        self.cache.add(self.workspace.run, self.question.model, self.question.prompt.label, page, batch=True)
         for _, answer in page:
             self.budget.settle(0.0, answer.prompt_tokens, answer.completion_tokens)
         self.progress.answered(len(page), self.budget.spent)
@@ -246,5 +247,4 @@ def _result(line: bytes) -> tuple[bytes, Answer | LastingError | str]:
         except ValueError as error:
             return key, str(error)
     detail = f"{status}: {json.dumps(record.get('error') or response.get('body'))[:300]}"
-    refused = isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 425, 429)
-    return key, LastingError(detail) if refused else detail
+    return key, LastingError(detail) if isinstance(status, int) and is_lasting(status) else detail

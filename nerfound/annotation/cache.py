@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from .answers import Answer
 
@@ -25,9 +26,10 @@ CREATE TABLE IF NOT EXISTS answers (
     model TEXT NOT NULL,
     prompt_tokens INTEGER NOT NULL,
     completion_tokens INTEGER NOT NULL,
-    answered_at TEXT NOT NULL
+    answered_at TEXT NOT NULL,
+    batch INTEGER NOT NULL
 );
-CREATE INDEX IF NOT EXISTS answers_of_a_run ON answers (run, prompt_tokens, completion_tokens);
+CREATE INDEX IF NOT EXISTS answers_of_a_run ON answers (run, batch, prompt_tokens, completion_tokens);
 CREATE INDEX IF NOT EXISTS answers_to_a_prompt ON answers (asked_model, prompt, completion_tokens);
 CREATE TRIGGER IF NOT EXISTS answers_do_not_change BEFORE UPDATE ON answers
 BEGIN SELECT RAISE(ABORT, 'the request cache is append-only'); END;
@@ -59,6 +61,15 @@ def connect(path: Path, schema: str) -> sqlite3.Connection:
     return connection
 
 
+class Usage(NamedTuple):
+    """What a run has paid for: requests and their tokens, either through the Batch API or not."""
+
+    batch: bool
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
 class RequestCache:
     """Finished requests by key.
 
@@ -74,13 +85,15 @@ class RequestCache:
         """Close the file."""
         self._connection.close()
 
-    def add(self, run: str, asked_model: str, prompt: str, answers: Iterable[tuple[bytes, Answer]]) -> None:
-        """Commit answers in one transaction; of two with one key the first counts."""
+    def add(
+        self, run: str, asked_model: str, prompt: str, answers: Iterable[tuple[bytes, Answer]], *, batch: bool = False
+    ) -> None:
+        """Commit answers in one transaction; of two with one key the first counts. `batch`: paid at its price."""
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             self._connection.executemany(
-                f"INSERT OR IGNORE INTO answers VALUES ({', '.join('?' * 11)})",
-                ((key, run, asked_model, prompt, *answer) for key, answer in answers),
+                f"INSERT OR IGNORE INTO answers VALUES ({', '.join('?' * 12)})",
+                ((key, run, asked_model, prompt, *answer, int(batch)) for key, answer in answers),
             )
         except BaseException:
             self._connection.execute("ROLLBACK")
@@ -96,11 +109,14 @@ class RequestCache:
         """Those of the requests that are finished."""
         return {row[0] for row in self._select("key", keys)}
 
-    def usage_of_run(self, run: str) -> tuple[int, int, int]:
-        """Requests that a run has paid for, and their prompt and completion tokens."""
-        query = "SELECT count(*), total(prompt_tokens), total(completion_tokens) FROM answers WHERE run = ?"
-        requests, prompt_tokens, completion_tokens = self._connection.execute(query, (run,)).fetchone()
-        return requests, int(prompt_tokens), int(completion_tokens)
+    def usage_of_run(self, run: str) -> list[Usage]:
+        """What a run has paid for, by the price that it was paid at."""
+        query = (
+            "SELECT batch, count(*), total(prompt_tokens), total(completion_tokens) FROM answers "
+            "WHERE run = ? GROUP BY batch ORDER BY batch"
+        )
+        rows = self._connection.execute(query, (run,))
+        return [Usage(bool(batch), count, int(prompt), int(completion)) for batch, count, prompt, completion in rows]
 
     def mean_completion_tokens(self, asked_model: str, prompt: str) -> float | None:
         """What answers to a prompt cost on average so far; `None` if there are none to go by."""

@@ -19,9 +19,13 @@ KEY_VARIABLE = "OPENAI_API_KEY"
 _PASSING_STATUS = frozenset((408, 409, 425, 429))
 _FATAL_STATUS = {
     401: f"the server does not accept the key; set {KEY_VARIABLE}",
+    402: "the account has no credit; top it up",
+    403: "the key may not use this model or server; check it",
     404: "the server knows no such model or address; check --model and --base-url",
 }
+_LONGEST_RETRY_AFTER = 600.0  # seconds; quotas of a day are refused so
 _OUT_OF_CREDIT = "insufficient_quota"
+_BAD_PARAMETER = frozenset(("unsupported_value", "unsupported_parameter"))
 
 
 class PassingError(RuntimeError):
@@ -61,12 +65,14 @@ class ChatClient:
     """
 
     def __init__(self, base_url: str | None, *, deadline: float, connections: int) -> None:
-        key = os.environ.get(KEY_VARIABLE)
+        key = os.environ.get(KEY_VARIABLE, "").strip()  # a file read into it ends with a line end
+        if not key.isascii() or not key.isprintable():
+            raise ValueError(f"the environment variable {KEY_VARIABLE} holds characters that no key has; set it anew")
         if not key and not (base_url or os.environ.get("OPENAI_BASE_URL")):
             raise ValueError(
                 f"no key: set the environment variable {KEY_VARIABLE}, or name another server by --base-url"
             )
-        self._secret = key or ""
+        self._secret = key
         self._deadline = deadline
         self.openai = AsyncOpenAI(
             base_url=base_url,
@@ -102,7 +108,7 @@ class ChatClient:
             cause = error.__cause__ or error
             billed = not isinstance(cause, httpx2.ConnectError)
             raise PassingError(self._shown(f"{type(cause).__name__}: {cause}"), perhaps_billed=billed) from None
-        except ValueError as error:  # an answer that is no JSON, or no completion
+        except (ValueError, RecursionError) as error:  # an answer that is no JSON, or too deep, or no completion
             raise PassingError(self._shown(f"unreadable answer: {error}"), perhaps_billed=True) from None
 
     def fault_of_status(self, error: openai.APIStatusError) -> Exception:
@@ -114,14 +120,26 @@ class ChatClient:
             )
         if error.status_code in _FATAL_STATUS:
             return AnnotationStoppedError(f"{_FATAL_STATUS[error.status_code]} ({detail})")
-        if error.status_code in _PASSING_STATUS or error.status_code >= 500:
+        if not is_lasting(error.status_code):
             retry_after = retry_after_seconds(error.response.headers)
+            if retry_after is not None and retry_after > _LONGEST_RETRY_AFTER:
+                return AnnotationStoppedError(
+                    f"the server takes no request for {retry_after:.0f} s ({detail}). Nothing is lost: the same "
+                    "command goes on then"
+                )
             return PassingError(detail, retry_after=retry_after, limited=error.status_code == 429)
+        if error.code in _BAD_PARAMETER and error.param:
+            detail = f"{detail}; --parameter {error.param}=null leaves it out"
         return LastingError(detail)
 
     def _shown(self, message: str) -> str:
         """A message without the key, in case the server repeats it, and not too long."""
         return (message.replace(self._secret, "***") if self._secret else message)[:500]
+
+
+def is_lasting(status: int) -> bool:
+    """Whether a status refuses one very request: neither for now, nor together with all others."""
+    return 400 <= status < 500 and status not in _PASSING_STATUS and status not in _FATAL_STATUS
 
 
 def retry_after_seconds(headers: httpx2.Headers) -> float | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from .answers import Answer
+from .pacing import AnnotationStoppedError
 
 _BACKLOG = 1_000
 
@@ -39,13 +41,24 @@ class Committer:
             await asyncio.shield(self._writer)
 
     async def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Run another use of the databases in the one thread that writes."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+        """Run another use of the databases in the one thread that writes.
+
+        Raises:
+            AnnotationStoppedError: if a database fails, such as on a full disk.
+        """
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+        except sqlite3.Error as error:
+            raise AnnotationStoppedError(
+                f"the databases of the run cannot be used ({error}). Make room on the disk, or end the process that "
+                "locks them, and the same command goes on"
+            ) from error
 
     async def close(self) -> None:
-        """Wait until everything is on the disk."""
+        """Wait until everything is on the disk. What could not be written before is tried once more."""
         try:
-            await self._check()
+            if self._writer is not None:
+                await asyncio.gather(self._writer, return_exceptions=True)
             if self._waiting:
                 await self._write_waiting()
         finally:
@@ -60,5 +73,9 @@ class Committer:
     async def _write_waiting(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting, []
-            await self.in_thread(self._write, batch)
+            try:
+                await self.in_thread(self._write, batch)
+            except BaseException:
+                self._waiting = batch + self._waiting  # they are paid for
+                raise
             self._written(len(batch))

@@ -6,13 +6,14 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
 from .answers import Question
+from .cache import Usage
 
 _PER = 1_000_000
 # English has about four characters a token, and a message some tokens of its own. The estimate counts bytes, so that
@@ -37,6 +38,14 @@ class Price(NamedTuple):
         """The price of so many tokens, in dollars."""
         return (prompt_tokens * self.input + completion_tokens * self.output) / _PER
 
+    def for_batches(self) -> Price:
+        """The price through the Batch API."""
+        return Price(self.input / 2, self.output / 2)
+
+    def of_usage(self, usage: Iterable[Usage]) -> float:
+        """The price of what a run has used, in dollars."""
+        return sum((self.for_batches() if used.batch else self).of(*used[2:]) for used in usage)
+
 
 def price_of(model: str, path: str | os.PathLike[str] | None = None, *, batch: bool = False) -> Price | None:
     """The price of a model; `None` if neither table knows it.
@@ -56,7 +65,7 @@ def price_of(model: str, path: str | os.PathLike[str] | None = None, *, batch: b
         for name in (model, _DATED.sub("", model)):
             if name in prices:
                 price = prices[name]
-                return Price(price.input / 2, price.output / 2) if batch else price
+                return price.for_batches() if batch else price
     return None
 
 
@@ -81,6 +90,7 @@ class TokenEstimate:
     """
 
     def __init__(self, question: Question, mean_output: float | None = None) -> None:
+        self._fixed_bytes = len(json.dumps(question.body(""), ensure_ascii=False).encode())
         self._fixed = _tokens(question.prompt.system) + 2 * _TOKENS_PER_MESSAGE
         self._mean_output = mean_output
         self._ratio = _CLOSED_OUTPUT_PER_INPUT if question.prompt.concepts else _OPEN_OUTPUT_PER_INPUT
@@ -89,6 +99,10 @@ class TokenEstimate:
     def prompt(self, text: str) -> int:
         """Tokens of a request."""
         return self._fixed + _tokens(text)
+
+    def most_prompt(self, text: str) -> int:
+        """Tokens of a request at most: none is shorter than a byte."""
+        return self._fixed_bytes + len(text.encode())
 
     def completion(self, text: str) -> float:
         """Tokens of its answer, as expected."""
@@ -147,19 +161,28 @@ class Budget:
     """Keeps what is spent, and what may be, below a limit.
 
     Every request reserves the most that it can cost before it is sent. A request without an answer may have been billed
-    nevertheless: what it reserved counts as spent.
+    nevertheless, and an answer without usage has been: what they reserved counts as spent, and is `unsettled`.
 
     Args:
         price (`Price`, *optional*): of the model.
         limit (`float`, *optional*): dollars.
-        spent (`float`, *optional*): dollars spent by earlier invocations of the run.
+        spent (`float`, *optional*): dollars spent by earlier invocations of the run, as the server counted.
+        unsettled (`float`, *optional*): dollars that they may have spent besides.
     """
 
-    def __init__(self, price: Price | None, limit: float | None = None, spent: float = 0.0) -> None:
+    def __init__(
+        self, price: Price | None, limit: float | None = None, spent: float = 0.0, unsettled: float = 0.0
+    ) -> None:
         self._price = price
         self._limit = limit
         self._reserved = 0.0
-        self.spent = spent
+        self.spent = spent + unsettled
+        self.unsettled = unsettled
+
+    @property
+    def at_risk(self) -> float:
+        """Dollars that may be spent beyond what the answers so far tell: the unsettled, and those under way."""
+        return self.unsettled + self._reserved
 
     def reserve(self, prompt_tokens: int, most_completion_tokens: int) -> float | None:
         """Set aside the most that a request can cost; `None` if the limit might be passed."""
@@ -170,11 +193,16 @@ class Budget:
         return most
 
     def settle(self, reserved: float, prompt_tokens: int, completion_tokens: int) -> None:
-        """Replace what an answered request reserved by what it cost."""
+        """Replace what an answered request reserved by what it cost, if the server says how many tokens it took."""
+        if not prompt_tokens and not completion_tokens:
+            self.release(reserved, lost=True)
+            return
         self._reserved -= reserved
         self.spent += self._price.of(prompt_tokens, completion_tokens) if self._price else 0.0
 
     def release(self, reserved: float, *, lost: bool) -> None:
         """Give back what a request reserved that was not answered; `lost` if it may have been billed."""
         self._reserved -= reserved
-        self.spent += reserved if lost else 0.0
+        if lost:
+            self.spent += reserved
+            self.unsettled += reserved

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from datasets import load_dataset
 
@@ -46,12 +49,14 @@ class Source:
     documents: int | None = None
 
     def fingerprint(self) -> str:
-        """What the source is, including size and date of a file, so that a changed one is told from the same one."""
+        """What the source is, with size and date of its files, so that a changed one is told from the same one."""
         path = Path(self.name)
-        if not path.is_file():
-            return repr(self)
-        stat = path.stat()
-        return f"{self!r}, {stat.st_size} bytes of {stat.st_mtime_ns}"
+        if self.name == STANDARD_INPUT:
+            return f"{self!r}, SHA-256 {self._standard_input[1]}"
+        if path.is_dir():
+            states = sorted(f"{file.relative_to(path)}, {_state(file)}" for file in path.rglob("*") if file.is_file())
+            return f"{self!r}, files of SHA-256 {hashlib.sha256(repr(states).encode()).hexdigest()}"
+        return f"{self!r}, {_state(path)}" if path.is_file() else repr(self)
 
     def read(self) -> Iterator[Document]:
         """The documents in their order.
@@ -65,7 +70,7 @@ class Source:
         path = Path(self.name)
         name = self.name.removesuffix(".gz").removesuffix(".zst")
         if self.name == STANDARD_INPUT:
-            return (Document(line.rstrip("\r\n")) for line in sys.stdin)
+            return (Document(line.rstrip("\r\n")) for line in self._standard_input[0])
         if name.endswith(".txt"):
             return (Document(line) for _, line in numbered_lines(path))
         if name.endswith(".jsonl"):
@@ -75,6 +80,17 @@ class Source:
         if path.is_file():
             raise ValueError(f"{path}: unknown kind of file; name it .txt, .jsonl (also .gz, .zst) or .parquet")
         return self._from_records(self._rows())
+
+    @cached_property
+    def _standard_input(self) -> tuple[IO[str], str]:
+        """Standard input, put into a file, and its SHA-256: it can be read but once, and must be known before."""
+        file = tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogatepass")  # noqa: SIM115 - closed with self
+        digest = hashlib.sha256()
+        for line in sys.stdin:
+            file.write(line)
+            digest.update(line.encode("utf-8", "surrogatepass"))
+        file.seek(0)
+        return file, digest.hexdigest()
 
     def _rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         rows = load_dataset(os.fspath(self.name), self.config, split=self.split, streaming=True)
@@ -88,6 +104,11 @@ class Source:
             if not isinstance(text, str):
                 raise ValueError(f"{where}: column {self.column!r} is {text!r:.80}; it must be a string")
             yield Document(text, *(_string(record.get(key)) for key in ("language", "domain")))
+
+
+def _state(file: Path) -> str:
+    stat = file.stat()
+    return f"{stat.st_size} bytes of {stat.st_mtime_ns}"
 
 
 def _string(value: Any) -> str:

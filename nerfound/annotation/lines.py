@@ -1,9 +1,10 @@
 """The fields of an answer: from its text to proposed annotations, each a mention, a concept and a description.
 
 Everything here is untrusted: the text may hold the separator, line ends and instructions, the answer anything. Two
-rules keep a text from steering how its answer is read. A line that stands in the text or in the prompt is an echo,
-never an annotation. And only a mention may hold the separator; a line that could be read in two ways, because the text
-holds the separator where the line does, is rejected.
+rules keep a text from steering how its answer is read. An annotation that stands in the text or in the prompt is an
+echo, never an annotation, whatever dress of bullets, quotes, emphasis, stops and spaces it wears. And only a mention
+may hold the separator; a line that could be read in two ways, because the text holds the separator where the line
+does, is rejected.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from .rejects import RejectedLine, RejectReason
 
 _BULLET = re.compile(r"^(?:[-*•]|\d{1,3}[.)])\s+")
 _FENCE = re.compile(r"^\s*```\w*\s*$")
-_FENCED = re.compile(r"^\s*```\w*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
+_DRESS = re.compile("[\"'`*“”‘’«»„‹›]")
 _KEYS = ("entity", "concept", "description")
 
 
@@ -35,33 +36,46 @@ class Proposal(NamedTuple):
 
 def proposals_from_lines(content: str, text: str, prompt: Prompt) -> Iterator[Proposal | RejectedLine]:
     """Read the lines of an answer in the `-|-` format. Blank lines and code fences are passed over."""
-    told = {_collapsed(line) for line in prompt.system.splitlines()}
-    collapsed_text = _collapsed(text)
+    told = {_bare(line) for line in prompt.system.splitlines()}
+    bare_text = _bare(text) if BLOCK_SEPARATOR in text else ""
     for line in map(str.strip, content.split("\n")):
         if not line or _FENCE.match(line):
             continue
-        if _is_echo(line, told, collapsed_text):
+        bare = _bare(line)
+        if bare in told or (BLOCK_SEPARATOR in bare and bare in bare_text):
             yield RejectedLine(RejectReason.ECHO, line)
-        else:
-            yield _proposal(line, text)
+            continue
+        proposal = _proposal(line, text)
+        if isinstance(proposal, Proposal) and _is_echo(proposal, bare_text):
+            proposal = RejectedLine(RejectReason.ECHO, line)
+        yield proposal
 
 
-def proposals_from_json(content: str) -> list[Proposal | RejectedLine] | None:
+def proposals_from_json(content: str, text: str) -> list[Proposal | RejectedLine] | None:
     """Read an answer in the JSON of `Prompt.response_format`; `None` if it is not that."""
-    fenced = _FENCED.match(content)
+    content = content.strip()
+    if content.startswith("```"):
+        content = content.partition("\n")[2].rstrip().removesuffix("```")
     try:
-        answer = json.loads(fenced[1] if fenced else content)
+        answer = json.loads(content)
         entities = answer["entities"]
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    return [_proposal_from_object(entity) for entity in entities] if isinstance(entities, list) else None
+    if not isinstance(entities, list):
+        return None
+    squeezed_text = _squeezed(text)
+    if _squeezed(content) in squeezed_text:
+        return [RejectedLine(RejectReason.ECHO, content)]
+    return [_proposal_from_object(entity, squeezed_text) for entity in entities]
 
 
-def _proposal_from_object(entity: Any) -> Proposal | RejectedLine:
+def _proposal_from_object(entity: Any, squeezed_text: str) -> Proposal | RejectedLine:
     line = json.dumps(entity, ensure_ascii=False)
     fields = [entity.get(key, "") for key in _KEYS] if isinstance(entity, dict) else []
     if not fields or set(entity) - set(_KEYS) or not all(isinstance(field, str) for field in fields):
         return RejectedLine(RejectReason.FIELD_COUNT, line)
+    if all(_squeezed(f"{key}: {field}") in squeezed_text for key, field in zip(_KEYS[:2], fields, strict=False)):
+        return RejectedLine(RejectReason.ECHO, line)
     return Proposal(line, *(_storable(field) for field in fields))
 
 
@@ -88,13 +102,22 @@ def _present(mention: str, text: str) -> str:
     return mention if mention in text else unquoted(mention)
 
 
-def _is_echo(line: str, told: set[str], collapsed_text: str) -> bool:
-    collapsed = _collapsed(line)
-    return collapsed in told or (BLOCK_SEPARATOR in line and collapsed in collapsed_text)
+def _is_echo(proposal: Proposal, bare_text: str) -> bool:
+    """Whether two fields of a proposal stand in the text one beside the other, with the separator between them."""
+    _, mention, concept, description = proposal
+    pairs = [(mention, concept), (concept, description)] if description else [(mention, concept)]
+    return any(_bare(BLOCK_SEPARATOR.join(pair)) in bare_text for pair in pairs)
 
 
-def _collapsed(text: str) -> str:
-    return " ".join(text.split()).casefold()
+def _bare(text: str) -> str:
+    """A line or text as it is compared: without what an annotator may add or leave out when it copies."""
+    undressed = _BULLET.sub("", " ".join(_DRESS.sub("", text).split()))
+    return BLOCK_SEPARATOR.join(field.strip(" .,:;") for field in undressed.split(BLOCK_SEPARATOR)).casefold()
+
+
+def _squeezed(json_text: str) -> str:
+    """JSON as it is compared: without quotes and white space."""
+    return "".join(_DRESS.sub("", json_text).split()).casefold()
 
 
 def _storable(field: str) -> str:

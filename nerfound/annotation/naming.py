@@ -31,8 +31,7 @@ def normalise_concept(raw: str) -> str:
     Returns:
         `str`: `"historical event"`; empty if nothing is left.
     """
-    name = _GAPS.sub(" ", raw).strip(_ENDS)
-    return name.rstrip(".:,;").strip(_ENDS).lower()
+    return _GAPS.sub(" ", raw).lstrip(_ENDS).rstrip(_ENDS + ".:,;").lower()
 
 
 def is_part_of_speech(concept: str) -> bool:

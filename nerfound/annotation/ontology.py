@@ -10,6 +10,9 @@ from typing import Any
 import yaml
 
 from ..concepts import Concept, concept_key
+from ..corpus.lines import BLOCK_SEPARATOR
+from .naming import normalise_concept
+from .parsing import MAX_CONCEPT_CHARACTERS
 
 _FORMS = "a mapping of names to descriptions, or a list of names or of {name, description}"
 
@@ -48,9 +51,15 @@ def checked_ontology(content: Any) -> tuple[Concept, ...]:
     concepts: dict[str, Concept] = {}
     for item in pairs:
         concept = _concept(item)
-        if other := concepts.get(concept_key(concept.name)):
+        key = concept_key(normalise_concept(concept.name))  # as answers are read
+        if not key or len(key) > MAX_CONCEPT_CHARACTERS or BLOCK_SEPARATOR in key:
+            raise ValueError(
+                f"concept {concept.name!r:.100} cannot be read from an answer; name it in words, in at most "
+                f"{MAX_CONCEPT_CHARACTERS} characters, without {BLOCK_SEPARATOR}"
+            )
+        if other := concepts.get(key):
             raise ValueError(f"concept {concept.name!r} is the same as {other.name!r}; name each one once")
-        concepts[concept_key(concept.name)] = concept
+        concepts[key] = concept
     return tuple(concepts.values())
 
 

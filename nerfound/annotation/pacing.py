@@ -12,6 +12,8 @@ _MINUTE = 60.0
 # What may be sent at once after a pause: a full minute's worth would let two be sent within one minute.
 _BURST_SECONDS = 5.0
 _FAILURES_IN_A_ROW = 10
+_FIRST_PATIENCE = 15.0
+_LIMITED_PATIENCE = 5
 
 
 class AnnotationStoppedError(RuntimeError):
@@ -66,7 +68,8 @@ class CircuitBreaker:
     """Stops the run when the server is down, instead of failing every text one by one.
 
     It opens when no request has been answered for a while and at least ten failed since. A server that has never
-    answered in this run gets no such while: most likely the address is wrong.
+    answered in this run gets at most 15 seconds: most likely the address is wrong. One that asks for fewer requests is
+    up, and gets five times as long.
 
     Args:
         patience (`float`): seconds.
@@ -76,24 +79,39 @@ class CircuitBreaker:
     def __init__(self, patience: float, stop: Callable[[AnnotationStoppedError], None]) -> None:
         self._patience = patience
         self._stop = stop
-        self._last_answer: float | None = None
+        self._last_answer = time.monotonic()  # or the start
+        self._answered = False
         self._failures = 0
+        self._limited = 0
 
     def answered(self) -> None:
         """An answer came."""
         self._last_answer = time.monotonic()
-        self._failures = 0
+        self._answered = True
+        self._failures = self._limited = 0
 
     def failed(self, detail: str) -> None:
         """A request failed."""
         self._failures += 1
-        never = self._last_answer is None
-        silent = never or time.monotonic() - (self._last_answer or 0.0) >= self._patience
-        if self._failures >= _FAILURES_IN_A_ROW and silent:
-            since = "it has not answered once" if never else f"no answer for {self._patience:.0f} s"
-            self._stop(
-                AnnotationStoppedError(
-                    f"the server seems to be down or to refuse everything ({since}, {self._failures} failures in a "
-                    f"row, the last: {detail}). Nothing is lost: mend it, and the same command goes on"
-                )
+        patience = self._patience if self._answered else min(self._patience, _FIRST_PATIENCE)
+        if self._failures >= _FAILURES_IN_A_ROW and self._silent(patience):
+            self._open("seems to be down or to refuse everything", self._failures, detail)
+
+    def limited(self, detail: str) -> None:
+        """The server has had enough requests for now."""
+        self._limited += 1
+        if self._limited >= _FAILURES_IN_A_ROW and self._silent(self._patience * _LIMITED_PATIENCE):
+            self._open("answers nothing for all its limits", self._limited, detail)
+
+    def _silent(self, seconds: float) -> bool:
+        return time.monotonic() - self._last_answer >= seconds
+
+    def _open(self, what: str, failures: int, detail: str) -> None:
+        silence = f"no answer for {time.monotonic() - self._last_answer:.0f} s"
+        since = silence if self._answered else "it has not answered once"
+        self._stop(
+            AnnotationStoppedError(
+                f"the server {what} ({since}, {failures} failures in a row, the last: {detail}). Nothing is lost: mend "
+                "it, and the same command goes on"
             )
+        )

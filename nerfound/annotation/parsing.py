@@ -70,7 +70,7 @@ class AnswerReader:
         if answer.refusal or answer.finish_reason == "content_filter":
             return Reading(reason=RejectReason.REFUSED)
         truncated = answer.finish_reason == "length"
-        content = answer.content.strip()
+        content = _without_thoughts(answer.content.strip())
         if self._says_none(content):
             return Reading()
         if not content:
@@ -90,7 +90,7 @@ class AnswerReader:
 
     def _proposals(self, content: str, text: str) -> list[Proposal | RejectedLine] | None:
         if self.prompt.structured:
-            return proposals_from_json(content)
+            return proposals_from_json(content, text)
         return list(proposals_from_lines(content, text, self.prompt))
 
     def _align(self, text: str, proposals: Iterable[Proposal | RejectedLine]) -> Reading:
@@ -145,6 +145,11 @@ class AnswerReader:
         return self._nested or all(
             entity["end"] <= other["start"] or other["end"] <= entity["start"] for other in accepted
         )
+
+
+def _without_thoughts(content: str) -> str:
+    """An answer without the draft that some models write before it."""
+    return content.partition("</think>")[2].strip() if content.startswith("<think>") else content
 
 
 def _flaw(proposal: Proposal, concept: str) -> RejectReason | None:

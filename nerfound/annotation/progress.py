@@ -63,6 +63,11 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
+    def say(self, message: str) -> None:
+        """Write a line above the bar, on a terminal."""
+        if not self._bar.disable:
+            self._bar.console.print(message)
+
     def answered(self, answers: int, spent: float) -> None:
         """So many more texts are finished."""
         self.answers += answers

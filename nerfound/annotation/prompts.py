@@ -63,14 +63,16 @@ class Prompt:
         return {"type": "json_schema", "json_schema": {"name": "entities", "strict": True, "schema": schema}}
 
 
-def load_prompt(*, structured: bool = False, concepts: Sequence[Concept] = ()) -> Prompt:
+def load_prompt(*, structured: bool = False, concepts: Sequence[Concept] = (), nested: bool = False) -> Prompt:
     """The newest prompt of a kind.
 
     Args:
         structured (`bool`, *optional*, defaults to `False`): ask for JSON after a schema instead of lines.
         concepts (`Sequence[Concept]`, *optional*): a closed ontology; by default the model invents concepts.
+        nested (`bool`, *optional*, defaults to `False`): with a closed ontology, entities may overlap.
     """
-    name = f"{'closed' if concepts else 'open'}-{'json' if structured else 'lines'}"
+    ontology = ("closed-nested" if nested else "closed") if concepts else "open"
+    name = f"{ontology}-{'json' if structured else 'lines'}"
     version, template = max(_templates(name))
     listed = "\n".join(f"- {concept.text}" for concept in concepts)
     system = template.replace("{concepts}", listed) if concepts else template

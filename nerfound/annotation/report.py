@@ -11,7 +11,7 @@ from .answers import Question
 from .cache import RequestCache
 from .costs import Price
 from .task import AnnotationTask
-from .workspace import Workspace
+from .workspace import UNSETTLED, Workspace
 from .writing import Outcome
 
 
@@ -27,6 +27,8 @@ class AnnotationReport:
         completion_tokens (`int`): tokens of their answers.
         cost (`float`, *optional*): dollars; `None` if the price is not known.
         over_budget (`bool`): whether `max_cost` ended it.
+        unsettled (`float`): dollars perhaps spent besides, at most: on requests that got no answer but may have been
+            billed, and on answers without usage. They count for `max_cost`.
     """
 
     outcome: Outcome
@@ -36,6 +38,7 @@ class AnnotationReport:
     completion_tokens: int
     cost: float | None
     over_budget: bool
+    unsettled: float = 0.0
 
     def __str__(self) -> str:
         outcome = self.outcome
@@ -49,6 +52,10 @@ class AnnotationReport:
         cost = "price unknown" if self.cost is None else f"${self.cost:,.4f}"
         tokens = f"{self.prompt_tokens:,} tokens in, {self.completion_tokens:,} out"
         lines.append(f"paid: {self.requests:,} requests, {tokens}, {cost}")
+        if self.unsettled:
+            lines.append(
+                f"perhaps billed besides, for requests without answer or usage: ${self.unsettled:,.4f} at most"
+            )
         if outcome.pending:
             why = "the cost limit was reached" if self.over_budget else "the run ended early"
             lines.append(f"not asked yet: {outcome.pending:,} texts ({why}); the same command goes on with them")
@@ -59,15 +66,16 @@ def make_report(
     workspace: Workspace, cache: RequestCache, outcome: Outcome, price: Price | None, *, over_budget: bool
 ) -> AnnotationReport:
     """Sum up a run; what it paid is what the request cache says."""
-    requests, prompt_tokens, completion_tokens = cache.usage_of_run(workspace.run)
+    usage = cache.usage_of_run(workspace.run)
     return AnnotationReport(
         outcome,
         workspace.fact("counts"),
-        requests,
-        prompt_tokens,
-        completion_tokens,
-        price.of(prompt_tokens, completion_tokens) if price else None,
+        sum(used.requests for used in usage),
+        sum(used.prompt_tokens for used in usage),
+        sum(used.completion_tokens for used in usage),
+        price.of_usage(usage) if price else None,
         over_budget,
+        workspace.fact(UNSETTLED) or 0.0,
     )
 
 

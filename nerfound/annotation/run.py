@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import threading
 from collections import Counter
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from .progress import Progress
 from .report import AnnotationReport, make_report, write_report
 from .sending import Sender, Traffic
 from .task import AnnotationTask
-from .workspace import FOLDER, Workspace
+from .workspace import UNSETTLED, Workspace
 from .writing import write_corpus
 
 PathLike = str | os.PathLike[str]
@@ -82,7 +81,8 @@ def annotate(
         `AnnotationReport`: what was done; also in `annotation.json`.
 
     Raises:
-        ValueError: if an argument or a record of the source is wrong; if the folder holds another run.
+        ValueError: if an argument or a record of the source is wrong; if the folder holds another run, or one with
+            batch jobs under way that is to go on without them.
         AnnotationStoppedError: if the server does not let the run go on, or the user has interrupted it.
     """
     task = AnnotationTask(
@@ -124,15 +124,26 @@ def run_task(
     overwrite: bool = False,
 ) -> AnnotationReport:
     """Carry out a task; see `annotate`, whose arguments and errors these are."""
-    price = price_of(task.model, prices, batch=batch)
+    price = price_of(task.model, prices)
     if max_cost is not None and price is None:
         raise ValueError(f"no price is known for {task.model!r}, so no cost limit can be kept; name a file of prices")
     folder = Path(output)
     question = task.question()
+    if max_cost is not None and question.max_output_tokens is None:
+        raise ValueError(
+            "no parameter limits the length of an answer, so no cost limit can be kept; give max_completion_tokens"
+        )
     with _opened(task, folder, cache, overwrite=overwrite) as (workspace, requests):
+        if not batch:
+            workspace.forget_planned_jobs()
         workspace.forget_passing_failures()
-        _, *tokens_before = requests.usage_of_run(workspace.run)
-        budget = Budget(price, max_cost, spent=price.of(*tokens_before) if price else 0.0)
+        spent = price.of_usage(requests.usage_of_run(workspace.run)) if price else 0.0
+        budget = Budget(
+            price.for_batches() if price and batch else price,
+            max_cost,
+            spent,
+            unsettled=workspace.fact(UNSETTLED) or 0.0,
+        )
         finished = _finished(workspace, requests, question)
         with Progress(workspace.fact("counts")["taken"], finished, budget.spent) as progress:
             if batch:
@@ -155,17 +166,16 @@ def estimate(
     cache: PathLike | None = None,
     prices: PathLike | None = None,
     batch: bool = False,
-    overwrite: bool = False,
 ) -> Estimate:
     """What a run will take, before anything is sent. The passages are prepared, and the run itself goes on with them.
 
     Args:
         task (`AnnotationTask`): what to annotate.
         output (`str` or `os.PathLike`): folder of the corpus.
-        cache, prices, batch, overwrite: as in `annotate`.
+        cache, prices, batch: as in `annotate`.
     """
     question = task.question()
-    with _opened(task, Path(output), cache, overwrite=overwrite) as (workspace, requests):
+    with _opened(task, Path(output), cache) as (workspace, requests):
         tokens = TokenEstimate(question, requests.mean_completion_tokens(task.model, question.prompt.label))
         total = Estimate(price=price_of(task.model, prices, batch=batch))
         for page in workspace.pages():
@@ -184,12 +194,10 @@ def estimate(
 
 @contextmanager
 def _opened(
-    task: AnnotationTask, output: Path, cache: PathLike | None, *, overwrite: bool
+    task: AnnotationTask, output: Path, cache: PathLike | None, *, overwrite: bool = False
 ) -> Iterator[tuple[Workspace, RequestCache]]:
     """The state of a run, with its passages prepared, and the request cache."""
-    if overwrite and (output / FOLDER).exists():
-        shutil.rmtree(output / FOLDER)
-    workspace = Workspace(output, task.fingerprint())
+    workspace = Workspace(output, task.fingerprint(), overwrite=overwrite)
     try:
         if workspace.fact("counts") is None:
             counts: Counter[str] = Counter()
@@ -217,7 +225,7 @@ def _finished(workspace: Workspace, cache: RequestCache, question: Question) -> 
 
 
 def _send(sender: Sender, base_url: str | None) -> bool:
-    _run(sender.run(base_url))
+    _run(sender.run(base_url), sender.interrupt)
     if sender.stopped:
         raise sender.stopped
     if sender.interrupted:
@@ -229,7 +237,7 @@ def _send(sender: Sender, base_url: str | None) -> bool:
 
 def _send_batches(sender: BatchSender, base_url: str | None) -> bool:
     try:
-        _run(sender.run(base_url))
+        _run(sender.run(base_url), _raise_interrupt)
     except KeyboardInterrupt:
         raise AnnotationInterruptedError(
             "interrupted; the server goes on with its jobs, and the same command picks up their answers"
@@ -237,23 +245,32 @@ def _send_batches(sender: BatchSender, base_url: str | None) -> bool:
     return sender.over_budget
 
 
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run to the end, also where an event loop is running already, as in a notebook: then in a thread beside it."""
+def _raise_interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def _run(work: Coroutine[Any, Any, None], interrupt: Callable[[], None]) -> None:
+    """Run to the end, also where an event loop is running already, as in a notebook: then in a thread beside it.
+
+    Such a thread gets no signals: what the caller's thread gets, it hands on by calling `interrupt` in the event loop.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         asyncio.run(work)
         return
-    failure: list[BaseException] = []
+    loop = asyncio.new_event_loop()
 
     def target() -> None:
-        try:
-            asyncio.run(work)
-        except BaseException as error:
-            failure.append(error)
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(work)
 
-    thread = threading.Thread(target=target)
-    thread.start()
-    thread.join()
-    if failure:
-        raise failure[0]
+    with ThreadPoolExecutor(1) as thread:
+        ended = thread.submit(target)
+        while not ended.done():
+            try:
+                wait([ended])
+            except KeyboardInterrupt:
+                with suppress(RuntimeError):  # it has just ended
+                    loop.call_soon_threadsafe(interrupt)
+    ended.result()

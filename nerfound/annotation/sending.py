@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from .answers import Answer, Question
 from .cache import RequestCache
@@ -18,7 +18,7 @@ from .committing import Committer
 from .costs import Budget, TokenEstimate
 from .pacing import AnnotationStoppedError, CircuitBreaker, Pace
 from .progress import Progress
-from .workspace import StoredPassage, Workspace
+from .workspace import UNSETTLED, StoredPassage, Workspace
 
 _SETTLING_SECONDS = 0.05
 _Item = tuple[StoredPassage, bytes]
@@ -86,6 +86,8 @@ class Sender:
         self._backoff = wait_random_exponential(multiplier=traffic.first_wait, max=traffic.longest_wait)
         self._workers: set[asyncio.Task[None]] = set()
         self._asking: set[asyncio.Task[Any]] = set()
+        self._noted_risk = 0.0
+        self._refused: list[tuple[int, str]] = []  # position and reason, until another request is answered
 
     async def run(self, base_url: str | None) -> None:
         """Send everything, or as much as can be; `stopped`, `interrupted` and `over_budget` tell how it ended."""
@@ -96,7 +98,7 @@ class Sender:
         self._feed = self._unanswered()
         self._feed_lock = asyncio.Lock()
         try:
-            with _signals(self._interrupt):
+            with _signals(self.interrupt):
                 async with asyncio.TaskGroup() as workers:
                     for _ in range(self.traffic.concurrency):
                         self._workers.add(workers.create_task(self._work()))
@@ -105,6 +107,7 @@ class Sender:
         finally:
             await self._client.close()
             await self._committer.close()
+            self.workspace.note(UNSETTLED, self.budget.unsettled)
 
     def _end(self) -> None:
         """Send nothing more: workers that wait for their turn end at once, those that wait for an answer take it."""
@@ -116,12 +119,13 @@ class Sender:
         self.stopped = self.stopped or reason
         self._end()
 
-    def _interrupt(self) -> None:
-        """End in good order at the first interrupt, and at once at the second."""
+    def interrupt(self) -> None:
+        """End in good order at the first interrupt, and at once at the second. Called in the event loop."""
         if self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True
         self._end()
+        self.progress.say(f"waiting for {len(self._asking)} answers; interrupt again to stop at once")
 
     async def _unanswered(self) -> AsyncIterator[_Item]:
         """The passages without answer or lasting failure, in order."""
@@ -142,26 +146,40 @@ class Sender:
         ]
 
     async def _work(self) -> None:
-        while not self._ended:
-            async with self._feed_lock:
-                item = await anext(self._feed, None)
-            if item is None:
-                return
-            passage, key = item
+        more = True
+        while more and not self._ended:
             try:
-                await self._ask(passage, key)
+                more = await self._finish_next()
             except AnnotationStoppedError as reason:
                 self._stop(reason)
             except _Ended:
                 return
-            except (LastingError, PassingError) as fault:
-                await self._committer.in_thread(self._note_failure, passage.position, fault)
-                self.progress.failed()
+
+    async def _finish_next(self) -> bool:
+        """Get the next passage annotated, or its failure noted; `False` if there was none."""
+        async with self._feed_lock:
+            item = await anext(self._feed, None)
+        if item is None:
+            return False
+        passage, key = item
+        try:
+            await self._ask(passage, key)
+        except (LastingError, PassingError) as fault:
+            await self._committer.in_thread(self._note_failure, passage.position, fault)
+            self.progress.failed()
+        return True
 
     async def _ask(self, passage: StoredPassage, key: bytes) -> None:
-        """Ask for the annotation of a passage, again and again if need be."""
+        """Ask for the annotation of a passage, again and again if need be. To be told to wait takes no attempt."""
+        attempts = 0
+
+        def exhausted(state: RetryCallState) -> bool:
+            nonlocal attempts
+            attempts += not getattr(state.outcome and state.outcome.exception(), "limited", False)
+            return attempts >= self.traffic.attempts
+
         retrying = AsyncRetrying(
-            stop=stop_after_attempt(self.traffic.attempts),
+            stop=exhausted,
             wait=self._wait,
             retry=retry_if_exception_type(PassingError),
             reraise=True,
@@ -171,9 +189,9 @@ class Sender:
     async def _attempt(self, passage: StoredPassage, key: bytes) -> None:
         if self._ended:
             raise _Ended
-        prompt_tokens = self._estimate.prompt(passage.text)
-        await self._pace.wait(prompt_tokens + round(self._estimate.completion(passage.text)))
-        while (reserved := self.budget.reserve(prompt_tokens, self._estimate.most_completion)) is None:
+        await self._pace.wait(self._estimate.prompt(passage.text) + round(self._estimate.completion(passage.text)))
+        most = self._estimate.most_prompt(passage.text), self._estimate.most_completion
+        while (reserved := self.budget.reserve(*most)) is None:
             if not self._asking:
                 self.over_budget = True
                 self._end()
@@ -183,6 +201,7 @@ class Sender:
         assert worker is not None
         self._asking.add(worker)
         try:
+            await self._note_risk()
             answer = await self._client.ask(self.question.body(passage.text))
             await self._committer.add(key, answer)
         except BaseException as error:
@@ -197,11 +216,18 @@ class Sender:
         self.budget.settle(reserved, answer.prompt_tokens, answer.completion_tokens)
         self._breaker.answered()
 
+    async def _note_risk(self) -> None:
+        """Note on disk what is lost if the process is killed now, wherever it is more than what was noted before."""
+        if self.budget.at_risk > self._noted_risk:
+            self._noted_risk = self.budget.at_risk
+            await self._committer.in_thread(self.workspace.note, UNSETTLED, self._noted_risk)
+
     def _observe(self, fault: PassingError | LastingError) -> None:
         """Let a fault of one request slow down or stop the others."""
         self.progress.fault()
         if isinstance(fault, PassingError) and fault.limited:
             self._pace.pause(fault.retry_after or 0.0)
+            self._breaker.limited(str(fault))
         else:
             self._breaker.failed(str(fault))
 
@@ -215,12 +241,17 @@ class Sender:
 
     def _write(self, answers: list[tuple[bytes, Answer]]) -> None:
         self.cache.add(self.workspace.run, self.question.model, self.question.prompt.label, answers)
+        while self._refused:
+            self.workspace.add_failure(*self._refused.pop(), lasting=True)
 
     def _count(self, answers: int) -> None:
         self.progress.answered(answers, self.budget.spent)
 
     def _note_failure(self, position: int, fault: Exception) -> None:
-        self.workspace.add_failure(position, str(fault), lasting=isinstance(fault, LastingError))
+        """Note a failure, as a lasting one only once another request is answered: the server may refuse them all."""
+        self.workspace.add_failure(position, str(fault), lasting=False)
+        if isinstance(fault, LastingError):
+            self._refused.append((position, str(fault)))
 
 
 class _Ended(Exception):  # noqa: N818 - no error: the run ends before this request is sent

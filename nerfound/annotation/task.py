@@ -39,7 +39,7 @@ class AnnotationTask:
 
     def question(self) -> Question:
         """What all requests share."""
-        prompt = load_prompt(structured=self.structured, concepts=self.concepts)
+        prompt = load_prompt(structured=self.structured, concepts=self.concepts, nested=self.nested)
         return Question(self.model, prompt, self.parameters)
 
     def fingerprint(self) -> dict[str, str]:

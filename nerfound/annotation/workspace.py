@@ -57,7 +57,10 @@ class StoredPassage(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A batch job: the passages from `first` to `last` that had no answer when it was planned."""
+    """A batch job: the passages from `first` to `last` that had no answer when it was planned.
+
+    `batch` is the server's name for it: `None` before the server is asked for it, empty until the server has named it.
+    """
 
     part: int
     first: int
@@ -66,27 +69,34 @@ class Job(NamedTuple):
     merged: int
 
 
+UNSETTLED = "unsettled"  # a fact: dollars perhaps spent on requests whose answer, or its usage, is not in the cache
+
+
 class Workspace:
     """The state of a run. One process at a time holds it.
 
     Args:
         output (`Path`): the output folder.
         fingerprint (`dict[str, str]`): the settings that make the run what it is; it goes on with no others.
+        overwrite (`bool`, *optional*, defaults to `False`): forget the run that the folder holds, if any.
 
     Raises:
-        ValueError: if another process holds the folder, or the folder holds a run with other settings.
+        ValueError: if another process holds the folder, if the folder holds a run with other settings, or if the run to
+            forget has batch jobs under way.
     """
 
-    def __init__(self, output: Path, fingerprint: dict[str, str]) -> None:
-        folder = output / FOLDER
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(folder / "lock")
+    def __init__(self, output: Path, fingerprint: dict[str, str], *, overwrite: bool = False) -> None:
+        self._output = output
+        output.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(output / f"{FOLDER}.lock")  # not in the folder, which `overwrite` removes
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise ValueError(f"{output} is being written by another process; wait for it, or choose another") from None
-        self._connection = connect(folder / "run.sqlite", _SCHEMA)
+        self._connection = connect(output / FOLDER / "run.sqlite", _SCHEMA)
         try:
+            if overwrite:
+                self._forget()
             self._claim(output, fingerprint)
         except BaseException:
             self.close()
@@ -179,6 +189,23 @@ class Workspace:
         cursor = self._connection.execute("INSERT INTO jobs (first, last) VALUES (?, ?)", (first, last))
         return Job(int(cursor.lastrowid or 0), first, last, None, 0)
 
+    def creating_job(self, part: int) -> None:
+        """Note that the server is asked for a job: from here on it may be paid for."""
+        self._connection.execute("UPDATE jobs SET batch = '' WHERE part = ? AND batch IS NULL", (part,))
+
+    def forget_planned_jobs(self) -> None:
+        """Forget the jobs that no server was asked for, so that their passages may be sent otherwise.
+
+        Raises:
+            ValueError: if the run has jobs that a server was asked for and whose answers are not merged.
+        """
+        if any(job.batch is not None and not job.merged for job in self.jobs()):
+            raise ValueError(
+                f"{self._output} has batch jobs under way, which are paid for; go on with --batch until they are "
+                f"merged, or remove {self._output / FOLDER} to give them up"
+            )
+        self._connection.execute("DELETE FROM jobs WHERE batch IS NULL")
+
     def submit_job(self, part: int, batch: str) -> None:
         """Note the server's name for a job."""
         self._connection.execute("UPDATE jobs SET batch = ? WHERE part = ?", (batch, part))
@@ -186,6 +213,13 @@ class Workspace:
     def finish_job(self, part: int) -> None:
         """Note that a job's answers are in the request cache."""
         self._connection.execute("UPDATE jobs SET merged = 1 WHERE part = ?", (part,))
+
+    def _forget(self) -> None:
+        """Forget the run, whole or not at all."""
+        self.forget_planned_jobs()
+        self._connection.executescript(
+            "BEGIN IMMEDIATE; DELETE FROM facts; DELETE FROM passages; DELETE FROM failures; DELETE FROM jobs; COMMIT"
+        )
 
     def _claim(self, output: Path, fingerprint: dict[str, str]) -> None:
         stored = self.fact("fingerprint")

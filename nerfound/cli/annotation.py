@@ -85,13 +85,17 @@ def annotate(
             _parameters(parameter or []),
             annotation.Selection(sentences, language, min_words, max_characters, min_letters, sample, seed),
         )
-        shared: dict[str, Any] = {"cache": cache, "prices": prices, "batch": batch, "overwrite": overwrite}
+        shared: dict[str, Any] = {"cache": cache, "prices": prices, "batch": batch}
         if estimate:
+            if overwrite:
+                raise ValueError("an estimate forgets no run: leave --overwrite out, or name another folder")
             typer.echo(annotation.estimate(task, output, **shared))
             return
         traffic = annotation.Traffic(concurrency, requests_per_minute, tokens_per_minute, deadline, attempts)
         try:
-            report = annotation.run_task(task, output, base_url=base_url, traffic=traffic, max_cost=max_cost, **shared)
+            report = annotation.run_task(
+                task, output, base_url=base_url, traffic=traffic, max_cost=max_cost, overwrite=overwrite, **shared
+            )
         except annotation.AnnotationStoppedError as reason:
             typer.echo(f"stopped: {reason}", err=True)
             interrupted = isinstance(reason, annotation.AnnotationInterruptedError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,7 +16,7 @@ def errors_as_messages() -> Iterator[None]:
         yield
     except BrokenPipeError:
         raise  # a reader that has had enough, such as head
-    except (ValueError, TypeError, OSError, ImportError) as error:
+    except (ValueError, TypeError, OSError, ImportError, sqlite3.Error) as error:
         message = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
         if isinstance(error, ModuleNotFoundError) and "pip install" not in message:
             message += ": it comes with pip install 'nerfound[train]'"

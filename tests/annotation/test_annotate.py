@@ -1,9 +1,11 @@
 """The annotator against a fake server over real HTTP: answers, faults, limits, costs and interruptions."""
 
+import asyncio
 import json
 import os
 import signal
 import threading
+from dataclasses import replace
 
 import datasets
 import pytest
@@ -136,14 +138,15 @@ def test_limits_of_rate_and_concurrency(tmp_path):
 
 
 def test_a_server_that_is_down_ends_the_run_with_a_message(source, tmp_path):
+    hasty = replace(QUICK, patience=0.01)
     with FakeOpenAI() as server:
         server.down = True
         with pytest.raises(AnnotationStoppedError, match=r"down or to refuse everything.*503.*Nothing is lost"):
-            run(server, source, tmp_path / "corpus")
+            run(server, source, tmp_path / "corpus", traffic=hasty)
         server.down = False
         assert run(server, source, tmp_path / "corpus").outcome.annotated == 12
     with pytest.raises(AnnotationStoppedError, match="has not answered once"):
-        run(server, source, tmp_path / "other", model="m")  # nobody listens there any more
+        run(server, source, tmp_path / "other", model="m", traffic=hasty)  # nobody listens there any more
 
 
 def test_the_key_is_sent_and_kept_nowhere(source, tmp_path, monkeypatch, caplog):
@@ -168,7 +171,7 @@ def test_the_cost_limit_is_not_passed(tmp_path):
     options = {"parameters": {"max_completion_tokens": 100}, "max_cost": 0.001}
     with FakeOpenAI() as server:
         report = run(server, source, tmp_path / "corpus", **options)
-        assert 0.0008 < report.cost <= 0.001
+        assert 0.0005 < report.cost <= 0.001
         assert report.over_budget
         assert report.outcome.annotated + report.outcome.pending == 40
         assert "not asked yet" in str(report)
@@ -195,13 +198,27 @@ def test_an_estimate_sends_nothing(source, tmp_path):
     assert "$1.25 in and $5 out" in str(half)
 
 
-def test_an_interrupt_keeps_what_is_under_way(tmp_path):
+def in_a_notebook(function):
+    """Call a function in a running event loop, which leaves interrupts as they are."""
+
+    async def cell():
+        return function()
+
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(cell())
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("where", [lambda function: function(), in_a_notebook])
+def test_an_interrupt_keeps_what_is_under_way(tmp_path, where):
     source = write_lines(tmp_path / "texts.txt", sentences(300))
     with FakeOpenAI(latency=0.2) as server:
         timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
         timer.start()
         with pytest.raises(AnnotationInterruptedError, match="all of which are kept"):
-            run(server, source, tmp_path / "corpus")
+            where(lambda: run(server, source, tmp_path / "corpus"))
         sent = len(server.log)
         assert 0 < sent < 300
         assert all(entry.completed for entry in server.log)
@@ -231,16 +248,13 @@ def test_settings_and_places(source, tmp_path):
 
 
 def test_a_running_event_loop_is_no_obstacle(source, tmp_path):
-    import asyncio
-
-    async def notebook():
-        with FakeOpenAI() as server:
-            return run(server, source, tmp_path / "corpus")
-
-    assert asyncio.run(notebook()).outcome.annotated == 12
+    with FakeOpenAI() as server:
+        assert in_a_notebook(lambda: run(server, source, tmp_path / "corpus")).outcome.annotated == 12
 
 
-def test_the_command(source, tmp_path):
+def test_the_command(source, tmp_path, monkeypatch):
+    monkeypatch.setattr("nerfound.annotation.pacing._FIRST_PATIENCE", 0.5)
+
     def command(*arguments):
         options = ["--model", MODEL, "--base-url", server.url, "--cache", tmp_path / "c.sqlite", *arguments]
         return CliRunner().invoke(app, ["annotate", str(source), str(tmp_path / "corpus"), *map(str, options)])
@@ -248,6 +262,8 @@ def test_the_command(source, tmp_path):
     with FakeOpenAI(keep_bodies=True) as server:
         result = command("--estimate")
         assert "requests to send: 12" in result.output
+        result = command("--estimate", "--overwrite")
+        assert (result.exit_code, "leave --overwrite out" in result.output) == (1, True)
         result = command("--parameter", "seed=7", "--overwrite", "--structured")
         assert result.exit_code == 0, result.output
         assert "annotated: 12 of 12 texts" in result.output

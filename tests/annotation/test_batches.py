@@ -1,6 +1,7 @@
 """The Batch API: build, upload, wait, merge, and go on after a kill at any stage."""
 
 import pytest
+from aiohttp import web
 
 from nerfound.annotation import batches
 from tests.fakes.openai_server import FakeOpenAI
@@ -79,3 +80,43 @@ def test_a_refused_job_is_told(source, tmp_path, monkeypatch):
             with pytest.raises(batches.AnnotationStoppedError, match="too many enqueued tokens"):
                 run(server, source, tmp_path / "corpus", **BATCH)
         assert run(server, source, tmp_path / "corpus", **BATCH).outcome.annotated == 10
+
+
+def test_jobs_under_way_are_neither_sent_online_nor_forgotten(source, tmp_path, monkeypatch):
+    def killed(*_):
+        raise Killed
+
+    with FakeOpenAI() as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(batches.BatchSender, "_wait_and_merge", killed)
+            with pytest.raises(Killed):
+                run(server, source, tmp_path / "corpus", **BATCH)
+        for options in ({}, {"overwrite": True}, {"overwrite": True, **BATCH}):
+            with pytest.raises(ValueError, match="batch jobs under way, which are paid for; go on with --batch"):
+                run(server, source, tmp_path / "corpus", **options)
+        assert run(server, source, tmp_path / "corpus", **BATCH).outcome.annotated == 10
+        assert run(server, source, tmp_path / "corpus").outcome.annotated == 10
+        assert set(server.seen.values()) == {1}
+
+
+def test_a_server_without_batches_leaves_the_way_online_open(source, tmp_path, monkeypatch):
+    async def unknown(*_):
+        return web.json_response({"error": {"message": "no such address"}}, status=404)
+
+    monkeypatch.setattr(FakeOpenAI, "_list_batches", unknown)
+    with FakeOpenAI() as server:
+        with pytest.raises(batches.AnnotationStoppedError, match="no such address"):
+            run(server, source, tmp_path / "corpus", **BATCH)
+        assert run(server, source, tmp_path / "corpus").outcome.annotated == 10
+
+
+def test_each_answer_has_the_price_it_was_paid_at(source, tmp_path, monkeypatch):
+    """Half of the answers by a job, the others online: each class at its own price, whoever sums up."""
+    with FakeOpenAI(scripted=dict.fromkeys(sentences(5), "cut"), repeats=3) as server:
+        halved = run(server, source, tmp_path / "corpus", **BATCH)
+        assert halved.outcome.annotated == 5
+        both = run(server, source, tmp_path / "corpus")
+        assert both.outcome.annotated == 10
+        tokens = both.prompt_tokens - halved.prompt_tokens, both.completion_tokens - halved.completion_tokens
+        assert both.cost == pytest.approx(halved.cost + (tokens[0] * 0.15 + tokens[1] * 0.6) / 1e6)
+        assert run(server, source, tmp_path / "corpus", **BATCH).cost == pytest.approx(both.cost)

@@ -1,5 +1,6 @@
 """From sources to passages: reading, splitting, filters, copies, samples; and the state of a run on disk."""
 
+import io
 import json
 import sqlite3
 from collections import Counter
@@ -115,10 +116,11 @@ def test_the_cache_is_append_only(tmp_path):
     cache = RequestCache(tmp_path / "cache.sqlite")
     cache.add("run", "m", "p", [(b"a", ANSWER), (b"b", ANSWER)])
     cache.add("other", "m", "p", [(b"a", ANSWER._replace(content="later"))])
-    assert cache.get([b"a", b"c"]) == {b"a": ANSWER}
-    assert cache.known([b"a", b"b", b"c"]) == {b"a", b"b"}
-    assert cache.usage_of_run("run") == (2, 2, 4)
-    assert cache.usage_of_run("other") == (0, 0, 0)
+    assert cache.get([b"a", b"d"]) == {b"a": ANSWER}
+    assert cache.known([b"a", b"b", b"d"]) == {b"a", b"b"}
+    cache.add("run", "m", "p", [(b"c", ANSWER)], batch=True)
+    assert cache.usage_of_run("run") == [(False, 2, 2, 4), (True, 1, 1, 2)]
+    assert cache.usage_of_run("other") == []
     assert cache.mean_completion_tokens("m", "p") == 2
     assert cache.mean_completion_tokens("n", "p") is None
     cache.close()
@@ -132,3 +134,30 @@ def test_what_is_no_cache_is_named(tmp_path):
     path = write_lines(tmp_path / "cache.sqlite", ["this is no database, " * 100])
     with pytest.raises(ValueError, match=r"cache.sqlite cannot be used"):
         RequestCache(path)
+
+
+def test_a_run_under_way_is_not_forgotten(tmp_path):
+    workspace = Workspace(tmp_path, {"model": "a"})
+    with pytest.raises(ValueError, match="another process"):
+        Workspace(tmp_path, {"model": "b"}, overwrite=True)
+    workspace.note("counts", {})
+    workspace.close()
+    workspace = Workspace(tmp_path, {"model": "b"}, overwrite=True)
+    assert workspace.fact("counts") is None
+    workspace.close()
+
+
+def test_standard_input_and_folders_are_told_from_others(tmp_path, monkeypatch):
+    def piped(content):
+        monkeypatch.setattr("sys.stdin", io.StringIO(content))
+        source = Source("-")
+        return source.fingerprint(), [document.text for document in source.read()]
+
+    assert piped("one\ntwo\n") == piped("one\ntwo\n")
+    assert piped("one\ntwo\n")[1] == ["one", "two"]
+    assert piped("one\ntwo\n")[0] != piped("other\n")[0]
+    write_lines(tmp_path / "a.txt", ["one"])
+    before = Source(str(tmp_path)).fingerprint()
+    assert Source(str(tmp_path)).fingerprint() == before
+    write_lines(tmp_path / "b.txt", ["two"])
+    assert Source(str(tmp_path)).fingerprint() != before

@@ -5,7 +5,7 @@ from importlib import resources
 
 import pytest
 
-from nerfound.annotation import read_ontology
+from nerfound.annotation import AnnotationTask, Source, read_ontology
 from nerfound.annotation.answers import Question, answer_from_completion
 from nerfound.annotation.prompts import load_prompt
 from nerfound.concepts import Concept
@@ -14,9 +14,12 @@ from nerfound.concepts import Concept
 PINNED = {
     "closed-json.v1.txt": "44ff337e3911833a",
     "closed-lines.v1.txt": "2016288d773d32ed",
+    "closed-nested-json.v1.txt": "f8ffb33b8394085f",
+    "closed-nested-lines.v1.txt": "3e7421df7f97db25",
     "open-json.v1.txt": "95528026bdc20cfb",
     "open-lines.v1.txt": "caf0ec98e949821f",
 }
+ODD = {"choices": [{"message": {}}], "usage": {"prompt_tokens": float("nan")}}
 CONCEPTS = (Concept("city", "A large settlement."), Concept("person"))
 
 
@@ -31,6 +34,17 @@ def test_the_open_prompt_is_the_blogs():
     assert "Invent new entity types that may not exist in traditional NER Tasks" in prompt.system
     assert prompt.system.endswith("entity from the text -|- entity concept -|- description of entity group/concept")
     assert prompt.response_format() is None
+
+
+@pytest.mark.parametrize("structured", [False, True])
+def test_a_closed_prompt_says_whether_entities_may_overlap(structured):
+    flat, nested = (
+        AnnotationTask(Source("-"), "m", CONCEPTS, structured, nested).question().prompt.system
+        for nested in (False, True)
+    )
+    assert "must not overlap" in flat
+    assert "may overlap" in nested
+    assert "must not overlap" not in nested
 
 
 def test_the_text_is_the_whole_of_its_message_and_of_no_other():
@@ -70,7 +84,9 @@ def test_parameters():
     assert Question("m", load_prompt(), {"max_completion_tokens": None}).max_output_tokens is None
 
 
-@pytest.mark.parametrize("completion", [None, {}, {"choices": []}, {"choices": [{"message": {"content": 7}}]}, "x"])
+@pytest.mark.parametrize(
+    "completion", [None, {}, {"choices": []}, {"choices": [{"message": {"content": 7}}]}, "x", ODD]
+)
 def test_what_is_no_completion(completion):
     with pytest.raises(ValueError, match="no chat completion"):
         answer_from_completion(completion)
@@ -97,6 +113,10 @@ def test_ontology_files(tmp_path, content):
         ("city", "names no concepts"),
         ("- 7", "no concept"),
         ("[a, A]", "same as"),
+        ("[Event, 'Event:']", "same as"),
+        ("['\"\"']", "cannot be read"),
+        (f"[{'long' * 21}]", "cannot be read"),
+        ("[a -|- b]", "cannot be read"),
         ("{", "parsing a flow"),
     ],
 )
@@ -106,3 +126,9 @@ def test_bad_ontology_files(tmp_path, content, message):
     with pytest.raises(ValueError, match=message) as raised:
         read_ontology(path)
     assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize(("told", "kept"), [(7, 7), (None, 0), (-10, 0), (1e400, 2**31 - 1), (10**20, 2**31 - 1)])
+def test_odd_numbers_of_tokens_can_be_stored(told, kept):
+    completion = {"choices": [{"message": {}}], "usage": {"prompt_tokens": told, "completion_tokens": told}}
+    assert answer_from_completion(completion)[4:6] == (kept, kept)
