@@ -51,9 +51,9 @@ def _public_word(word: str, known_as: Mapping[str, str]) -> str:
     return f"{name}{separator}{public_name(value)}" if is_path else word
 
 
-def versions() -> dict[str, str]:
-    """The versions that a result may depend on."""
-    return {package: version(package) for package in ("nerfound", "torch", "transformers", "datasets")}
+def versions(*others: str) -> dict[str, str]:
+    """The versions that a result may depend on, and those of other packages."""
+    return {package: version(package) for package in ("nerfound", "torch", "transformers", "datasets", *others)}
 
 
 def recorded(**facts: Any) -> dict[str, Any]:

@@ -122,12 +122,7 @@ class BatchSender:
 
     def _unanswered(self, first: int = 1, last: int | None = None) -> Iterator[tuple[StoredPassage, bytes]]:
         for page in self.workspace.pages(first, last):
-            keys = [self.question.key(passage.text) for passage in page]
-            done = self.cache.known(keys)
-            failed = self.workspace.failures(page[0].position, page[-1].position)
-            for passage, key in zip(page, keys, strict=True):
-                if key not in done and passage.position not in failed:
-                    yield passage, key
+            yield from self.workspace.unanswered(page, self.question, self.cache)
 
     def _line(self, passage: StoredPassage, key: bytes) -> bytes:
         request = {

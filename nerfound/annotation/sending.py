@@ -131,19 +131,9 @@ class Sender:
         """The passages without answer or lasting failure, in order."""
         position = 0
         while page := await self._committer.in_thread(self.workspace.page, position):
-            for item in await self._committer.in_thread(self._missing, page):
+            for item in await self._committer.in_thread(self.workspace.unanswered, page, self.question, self.cache):
                 yield item
             position = page[-1].position
-
-    def _missing(self, page: list[StoredPassage]) -> list[_Item]:
-        keys = [self.question.key(passage.text) for passage in page]
-        done = self.cache.known(keys)
-        failed = self.workspace.failures(page[0].position, page[-1].position)
-        return [
-            (passage, key)
-            for passage, key in zip(page, keys, strict=True)
-            if key not in done and passage.position not in failed
-        ]
 
     async def _work(self) -> None:
         more = True

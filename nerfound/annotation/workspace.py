@@ -10,13 +10,14 @@ import itertools
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from .cache import connect
+from .answers import Question
+from .cache import RequestCache, connect
 from .preparation import Passage
 
 FOLDER = ".annotation"
@@ -179,6 +180,19 @@ class Workspace:
         """The failures of the passages from one position to another, by position."""
         query = "SELECT position, detail FROM failures WHERE position BETWEEN ? AND ?"
         return dict(self._connection.execute(query, (first, last)).fetchall())
+
+    def unanswered(
+        self, page: Sequence[StoredPassage], question: Question, cache: RequestCache
+    ) -> list[tuple[StoredPassage, bytes]]:
+        """The passages of a page without answer or failure, and the keys of their requests."""
+        keys = [question.key(passage.text) for passage in page]
+        done = cache.known(keys)
+        failed = self.failures(page[0].position, page[-1].position)
+        return [
+            (passage, key)
+            for passage, key in zip(page, keys, strict=True)
+            if key not in done and passage.position not in failed
+        ]
 
     def jobs(self) -> list[Job]:
         """The batch jobs of the run, in order."""

@@ -7,7 +7,6 @@ import platform
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from ..files import write_text_atomically
+from ..provenance import versions
 from .benchmark import BenchmarkResult
 from .efficiency import efficiency_markdown
 from .plots import plot_curves
@@ -68,9 +68,8 @@ def _write_run(path: Path, run: Mapping[str, Any]) -> None:
 
 def software() -> dict[str, str]:
     """Versions that a figure may depend on, and the machine."""
-    packages = ("nerfound", "torch", "transformers", "tokenizers", "numpy", "datasets")
     machine = {"python": platform.python_version(), "machine": platform.machine(), "processor": _processor()}
-    return machine | {package: version(package) for package in packages}
+    return machine | versions("tokenizers", "numpy")
 
 
 def _processor() -> str:

@@ -18,7 +18,7 @@ from .helpers import read_rejects, run, sentences, write_lines
 pytestmark = pytest.mark.skipif(not is_serve_available(), reason="transformers serve needs fastapi and uvicorn")
 
 CHAT_TEMPLATE = "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '\n' }}{% endfor %}"
-START_SECONDS = 60
+START_SECONDS = 120
 TRAFFIC = Traffic(concurrency=2, deadline=60, attempts=2)
 
 
@@ -74,7 +74,7 @@ def server(model_folder):
             time.sleep(0.1)
     else:
         serving.kill_server()
-        pytest.skip(f"transformers serve did not start within {START_SECONDS} s")
+        pytest.fail(f"transformers serve did not start within {START_SECONDS} s")
     yield type("Served", (), {"url": f"{address}/v1", "model": str(model_folder)})
     serving.kill_server()
 
