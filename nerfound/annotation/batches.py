@@ -2,7 +2,8 @@
 
 Passages without an answer are planned as jobs, ranges of at most 50,000 requests. A plan is on disk before its file is
 uploaded, and the name that the server gives the job right after. A kill between the two is mended by the server's own
-list of jobs, which carry the run's name and the number of the plan: no job is ever created twice.
+list of jobs, which carry the run's name and the number of the plan: no job is ever created twice. While jobs run, the
+server may be out of reach for as long as they may take.
 """
 
 from __future__ import annotations
@@ -10,20 +11,22 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Final
 
+import httpx2
 import openai
 from openai.types import Batch
 
-from .answers import Answer, Question, answer_from_completion
-from .cache import RequestCache
-from .client import ChatClient, LastingError, is_lasting
+from .cache import Answer, RequestCache
+from .client import ChatClient, LastingError, PassingError, answer_from_completion, is_lasting
 from .costs import Budget, TokenEstimate
 from .pacing import AnnotationStoppedError
 from .progress import Progress
-from .workspace import Job, StoredPassage, Workspace
+from .task import Question
+from .workspace import UNSETTLED, Job, StoredPassage, Workspace
 
 ENDPOINT: Final = "/v1/chat/completions"
 MAX_REQUESTS = 50_000
@@ -32,6 +35,12 @@ _ROUNDS = 3
 _PAGE = 500
 _OVER = frozenset(("completed", "failed", "expired", "cancelled"))
 _UPLOAD_SECONDS = 600.0
+_LIFE_SECONDS = 24 * 3600.0  # of a job
+_RESUBMITTED = (
+    "mend what it says (if too much is queued: wait until the account's other batches are done, or take a smaller "
+    "--sample), and the same command sends its requests anew"
+)
+_NOTHING_IS_LOST = "Nothing is lost: the same command goes on"
 
 
 class BatchSender:
@@ -71,26 +80,29 @@ class BatchSender:
         self._faults: dict[int, str] = {}
 
     async def run(self, base_url: str | None, *, deadline: float = _UPLOAD_SECONDS) -> None:
-        """Plan, submit, wait and merge until every request is answered, refused, or has failed three times."""
-        chat = ChatClient(base_url, deadline=deadline, connections=4)
-        self._client = chat.openai.with_options(max_retries=5)
+        """Plan, submit, wait and merge until every request is answered, refused, or has failed three times.
+
+        Where the budget holds back a part, the next round sends of it what the last one has left over.
+        """
+        self._chat = ChatClient(base_url, deadline=deadline, connections=4)
+        self._client = self._chat.openai.with_options(max_retries=5)  # where nothing else tries again
+        rounds = 0
         try:
-            for _ in range(_ROUNDS):
+            while rounds < _ROUNDS:
                 self._plan()
                 if not self._open_jobs():
                     break
+                answers = self.progress.answers
                 await self._submit()
                 await self._wait_and_merge()
+                rounds += not self.over_budget or self.progress.answers == answers
         except openai.APIStatusError as error:
-            raise AnnotationStoppedError(
-                f"{chat.fault_of_status(error)}. Nothing is lost: the same command goes on"
-            ) from None
-        except openai.APIConnectionError as error:
-            raise AnnotationStoppedError(
-                f"the server cannot be reached ({error.__cause__ or error}). Nothing is lost: the same command goes on"
-            ) from None
+            raise AnnotationStoppedError(f"{self._chat.fault_of_status(error)}. {_NOTHING_IS_LOST}") from None
+        except (openai.APIConnectionError, httpx2.TransportError) as error:
+            reason = error.__cause__ or error
+            raise AnnotationStoppedError(f"the server cannot be reached ({reason}). {_NOTHING_IS_LOST}") from None
         finally:
-            await chat.close()
+            await self._chat.close()
         for position, detail in self._faults.items():
             self.workspace.add_failure(position, detail, lasting=False)
             self.progress.failed()
@@ -102,6 +114,7 @@ class BatchSender:
         """Put every unanswered passage that no open job covers into a job, as far as the budget goes."""
         if self._open_jobs():  # of an earlier invocation, which planned all there was
             return
+        self.over_budget = False
         first = last = count = size = 0
         reserved = 0.0
         for passage, key in self._unanswered():
@@ -110,7 +123,7 @@ class BatchSender:
                 self._reserved[self.workspace.add_job(first, last).part] = reserved
                 count = size = 0
                 reserved = 0.0
-            most = self.budget.reserve(self._estimate.most_prompt(passage.text), self._estimate.most_completion)
+            most = self.budget.reserve(*self._estimate.most(passage.text))
             if most is None:
                 self.over_budget = True
                 break
@@ -125,13 +138,8 @@ class BatchSender:
             yield from self.workspace.unanswered(page, self.question, self.cache)
 
     def _line(self, passage: StoredPassage, key: bytes) -> bytes:
-        request = {
-            "custom_id": key.hex(),
-            "method": "POST",
-            "url": ENDPOINT,
-            "body": self.question.body(passage.text),
-        }
-        return json.dumps(request, ensure_ascii=False).encode() + b"\n"
+        told = json.dumps({"custom_id": key.hex(), "method": "POST", "url": ENDPOINT}).encode()
+        return told[:-1] + b', "body": ' + self.question.body(passage.text) + b"}\n"
 
     async def _submit(self) -> None:
         """Create those jobs that the server does not know yet."""
@@ -171,43 +179,63 @@ class BatchSender:
         return batch.id
 
     async def _wait_and_merge(self) -> None:
+        """Look at the jobs until all are merged. A server out of reach for less than a job's life is waited for."""
         self._faults.clear()
-        while jobs := self._open_jobs():
-            for job in jobs:
-                assert job.batch is not None
-                batch = await self._client.batches.retrieve(job.batch)
-                if batch.status in _OVER:
-                    await self._merge(job, batch)
+        seen = time.monotonic()
+        while self._open_jobs():
+            try:
+                await self._look()
+                seen = time.monotonic()
+            except (openai.APIConnectionError, openai.APIStatusError, httpx2.TransportError) as error:
+                away = time.monotonic() - seen
+                if away > _LIFE_SECONDS or not self._may_pass(error):
+                    raise
+                self.progress.say(f"the server has been out of reach for {away:,.0f} s ({error!s:.200}); still trying")
             if self._open_jobs():
                 await asyncio.sleep(self._poll_seconds)
+
+    def _may_pass(self, error: Exception) -> bool:
+        if isinstance(error, openai.APIStatusError):
+            return isinstance(self._chat.fault_of_status(error), PassingError)
+        return True
+
+    async def _look(self) -> None:
+        """Merge those jobs that are over."""
+        for job in self._open_jobs():
+            assert job.batch is not None
+            batch = await self._chat.openai.batches.retrieve(job.batch)
+            if batch.status in _OVER:
+                await self._merge(job, batch)
 
     async def _merge(self, job: Job, batch: Batch) -> None:
         """Put a job's answers into the cache. Merging twice does no harm: the first answer to a request counts."""
         if batch.status == "failed" and batch.errors and batch.errors.data:
             self.workspace.finish_job(job.part)  # the next start plans its passages anew
-            raise AnnotationStoppedError(f"the server refuses batch {batch.id}: {batch.errors.data[0].message}")
-        self.budget.release(self._reserved.pop(job.part, 0.0), lost=False)
+            raise AnnotationStoppedError(
+                f"the server refuses batch {batch.id}: {batch.errors.data[0].message}; {_RESUBMITTED}"
+            )
         missing = {key: passage for passage, key in self._unanswered(job.first, job.last)}
         with tempfile.TemporaryDirectory() as folder:
             for file_id in filter(None, (batch.output_file_id, batch.error_file_id)):
                 path = Path(folder) / file_id
-                async with self._client.files.with_streaming_response.content(file_id) as response:
+                async with self._chat.openai.files.with_streaming_response.content(file_id) as response:
                     await response.stream_to_file(path)
                 with path.open("rb") as file:
                     self._merge_file(file, missing)
         for passage in missing.values():
             self._faults.setdefault(passage.position, f"batch {batch.id} ended ({batch.status}) without an answer")
+        self.budget.release(self._reserved.pop(job.part, 0.0), lost=False)  # each answer was charged on its own
         self.workspace.finish_job(job.part)
 
     def _merge_file(self, file: IO[bytes], missing: dict[bytes, StoredPassage]) -> None:
-        page: list[tuple[bytes, Answer]] = []
+        page: list[tuple[bytes, Answer, float]] = []
         for line in file:
             key, result = _result(line)
             passage = missing.get(key)
             if passage is None:
                 continue  # no request of this job, or answered already
             if isinstance(result, Answer):
-                page.append((key, result))
+                page.append((key, result, self.budget.most(*self._estimate.most(passage.text))))
                 del missing[key]
             elif isinstance(result, LastingError):
                 self.workspace.add_failure(passage.position, str(result), lasting=True)
@@ -220,10 +248,12 @@ class BatchSender:
                 page = []
         self._commit(page)
 
-    def _commit(self, page: list[tuple[bytes, Answer]]) -> None:
-        self.cache.add(self.workspace.run, self.question.model, self.question.prompt.label, page, batch=True)
-        for _, answer in page:
-            self.budget.settle(0.0, answer.prompt_tokens, answer.completion_tokens)
+    def _commit(self, page: list[tuple[bytes, Answer, float]]) -> None:
+        for _, answer, most in page:
+            self.budget.charge(most, answer.prompt_tokens, answer.completion_tokens)
+        self.workspace.note(UNSETTLED, self.budget.unsettled)  # before a kill can leave the answers without it
+        answers = [(key, answer) for key, answer, _ in page]
+        self.cache.add(self.workspace.run, self.question.model, self.question.prompt.label, answers, batch=True)
         self.progress.answered(len(page), self.budget.spent)
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 
 import httpx2
 import openai
-from openai import AsyncOpenAI, DefaultAioHttpClient
+from openai import AsyncOpenAI, DefaultAioHttpClient, omit
 
-from .answers import Answer, answer_from_completion
+from .cache import Answer
 from .pacing import AnnotationStoppedError
 
 KEY_VARIABLE = "OPENAI_API_KEY"
@@ -26,6 +28,10 @@ _FATAL_STATUS = {
 _LONGEST_RETRY_AFTER = 600.0  # seconds; quotas of a day are refused so
 _OUT_OF_CREDIT = "insufficient_quota"
 _BAD_PARAMETER = frozenset(("unsupported_value", "unsupported_parameter"))
+_MOST_TOKENS = 2**31 - 1  # that the columns of the corpus hold
+# What the package tells of this machine is nobody's business, and every header of a request takes time
+_TELEMETRY = ("Arch", "Async", "Lang", "OS", "Package-Version", "Runtime", "Runtime-Version")
+_HEADERS: Any = {f"X-Stainless-{name}": omit for name in _TELEMETRY} | {"Accept-Encoding": "gzip, deflate"}
 
 
 class PassingError(RuntimeError):
@@ -49,6 +55,19 @@ class PassingError(RuntimeError):
 
 class LastingError(RuntimeError):
     """The server refuses this very request, and will again."""
+
+
+class _HttpClient(DefaultAioHttpClient):
+    """The package's transport on aiohttp, which takes half the processor time of the one on httpcore.
+
+    The package names the whole address and all headers of a request, so that there is nothing to be merged into it.
+    """
+
+    _parsed = staticmethod(lru_cache(maxsize=64)(httpx2.URL))
+
+    def build_request(self, method: str, url: Any, *, timeout: Any = None, **parts: Any) -> httpx2.Request:
+        extensions = {"timeout": httpx2.Timeout(timeout).as_dict()}
+        return httpx2.Request(method, self._parsed(url), extensions=extensions, **parts)
 
 
 class ChatClient:
@@ -79,16 +98,22 @@ class ChatClient:
             api_key=key or "none",  # the package insists on one; servers without keys ignore it
             max_retries=0,
             timeout=deadline,
-            # The transport on aiohttp takes half the processor time of the one on httpcore
-            http_client=DefaultAioHttpClient(limits=httpx2.Limits(max_connections=connections), timeout=deadline),
+            default_headers=_HEADERS,
+            http_client=_HttpClient(limits=httpx2.Limits(max_connections=connections)),
         )
+        self._address = f"{self.openai.base_url}chat/completions"
+        # The deadline is kept here, for the request as a whole; timers of its parts would cost, and gain nothing
+        self._options: Any = {"timeout": None}
 
     async def close(self) -> None:
         """Close the connections."""
         await self.openai.close()
 
-    async def ask(self, body: dict[str, Any]) -> Answer:
+    async def ask(self, body: bytes) -> Answer:
         """Send one request.
+
+        Args:
+            body (`bytes`): as `Question.body` writes it.
 
         Raises:
             PassingError: if it may be answered when sent again.
@@ -98,8 +123,10 @@ class ChatClient:
         try:
             async with asyncio.timeout(self._deadline):  # of the whole request: a server may trickle for ever
                 # Parsing the body into the package's models takes as long as all the rest, and would gain nothing
-                response = await self.openai.post("/chat/completions", cast_to=httpx2.Response, body=body)
-            return answer_from_completion(response.json())
+                response = await self.openai.post(
+                    self._address, cast_to=httpx2.Response, content=body, options=self._options
+                )
+            return answer_from_completion(json.loads(response.content))
         except (TimeoutError, openai.APITimeoutError):
             raise PassingError(f"no answer within {self._deadline:g} s", perhaps_billed=True) from None
         except openai.APIStatusError as error:
@@ -155,3 +182,42 @@ def retry_after_seconds(headers: httpx2.Headers) -> float | None:
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError):
         return None
+
+
+def answer_from_completion(completion: Any) -> Answer:
+    """Read the body of a chat completion.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    try:
+        choice = completion["choices"][0]
+        message, usage = choice["message"], completion.get("usage") or {}
+        return Answer(
+            content=_storable(message.get("content")),
+            refusal=_storable(message.get("refusal")),
+            finish_reason=_storable(choice.get("finish_reason")),
+            model=_storable(completion.get("model")),
+            prompt_tokens=_count(usage.get("prompt_tokens")),
+            completion_tokens=_count(usage.get("completion_tokens")),
+            answered_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"the answer is no chat completion: {completion!r:.200}") from error
+
+
+def _count(tokens: Any) -> int:
+    """A number of tokens, made one that can be stored and paid whatever the server says."""
+    try:
+        return min(max(int(tokens or 0), 0), _MOST_TOKENS)
+    except OverflowError:  # JSON may hold numbers that are infinite
+        return _MOST_TOKENS
+
+
+def _storable(value: Any) -> str:
+    """A string as UTF-8 can hold it: JSON may name half of a character."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value.encode("utf-8", "replace").decode()

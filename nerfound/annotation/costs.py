@@ -12,8 +12,8 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-from .answers import Question
 from .cache import Usage
+from .task import Question
 
 _PER = 1_000_000
 # English has about four characters a token, and a message some tokens of its own. The estimate counts bytes, so that
@@ -90,7 +90,7 @@ class TokenEstimate:
     """
 
     def __init__(self, question: Question, mean_output: float | None = None) -> None:
-        self._fixed_bytes = len(json.dumps(question.body(""), ensure_ascii=False).encode())
+        self._fixed_bytes = len(question.body(""))
         self._fixed = _tokens(question.prompt.system) + 2 * _TOKENS_PER_MESSAGE
         self._mean_output = mean_output
         self._ratio = _CLOSED_OUTPUT_PER_INPUT if question.prompt.concepts else _OPEN_OUTPUT_PER_INPUT
@@ -100,9 +100,9 @@ class TokenEstimate:
         """Tokens of a request."""
         return self._fixed + _tokens(text)
 
-    def most_prompt(self, text: str) -> int:
-        """Tokens of a request at most: none is shorter than a byte."""
-        return self._fixed_bytes + len(text.encode())
+    def most(self, text: str) -> tuple[int, int]:
+        """Tokens of a request, none of which is shorter than a byte, and of its answer, at most."""
+        return self._fixed_bytes + len(text.encode()), self.most_completion
 
     def completion(self, text: str) -> float:
         """Tokens of its answer, as expected."""
@@ -184,21 +184,30 @@ class Budget:
         """Dollars that may be spent beyond what the answers so far tell: the unsettled, and those under way."""
         return self.unsettled + self._reserved
 
+    def most(self, prompt_tokens: int, most_completion_tokens: int) -> float:
+        """The most that a request can cost, in dollars; 0 where the price is not known."""
+        return self._price.of(prompt_tokens, most_completion_tokens) if self._price else 0.0
+
     def reserve(self, prompt_tokens: int, most_completion_tokens: int) -> float | None:
         """Set aside the most that a request can cost; `None` if the limit might be passed."""
-        most = self._price.of(prompt_tokens, most_completion_tokens) if self._price else 0.0
+        most = self.most(prompt_tokens, most_completion_tokens)
         if self._limit is not None and self.spent + self._reserved + most > self._limit:
             return None
         self._reserved += most
         return most
 
     def settle(self, reserved: float, prompt_tokens: int, completion_tokens: int) -> None:
-        """Replace what an answered request reserved by what it cost, if the server says how many tokens it took."""
-        if not prompt_tokens and not completion_tokens:
-            self.release(reserved, lost=True)
-            return
+        """Replace what an answered request reserved by what it cost."""
         self._reserved -= reserved
-        self.spent += self._price.of(prompt_tokens, completion_tokens) if self._price else 0.0
+        self.charge(reserved, prompt_tokens, completion_tokens)
+
+    def charge(self, most: float, prompt_tokens: int, completion_tokens: int) -> None:
+        """Count what an answer has cost: its tokens if the server says how many, else the most that it can have."""
+        if prompt_tokens or completion_tokens:
+            self.spent += self._price.of(prompt_tokens, completion_tokens) if self._price else 0.0
+        else:
+            self.spent += most
+            self.unsettled += most
 
     def release(self, reserved: float, *, lost: bool) -> None:
         """Give back what a request reserved that was not answered; `lost` if it may have been billed."""

@@ -10,19 +10,25 @@ from ..concepts import Concept, concept_key
 from ..corpus.alignment import Aligner, Annotation, sort_entities
 from ..corpus.report import AlignmentReport, DropReason
 from ..corpus.schema import CorpusEntity
-from .answers import Answer
-from .lines import Proposal, proposals_from_json, proposals_from_lines
-from .naming import is_part_of_speech, is_placeholder, normalise_concept
+from .cache import Answer
+from .ontology import MAX_CONCEPT_CHARACTERS, is_part_of_speech, is_placeholder, normalise_concept
 from .prompts import Prompt
-from .rejects import DROP_REASONS, RejectedLine, RejectReason
+from .proposals import Proposal, RejectedLine, RejectReason, proposals_from_json, proposals_from_lines
 
 MAX_MENTION_CHARACTERS = 200
-MAX_CONCEPT_CHARACTERS = 80
 MAX_DESCRIPTION_CHARACTERS = 500
 _REFUSAL = re.compile(
     r"\s*(?:i['’]m sorry|i am sorry|sorry[,.]|i can(?:no|['’])t|i(?:['’]| a)m unable|as an ai)", re.IGNORECASE
 )
 _NONE = "none"
+_DROP_REASONS = {
+    DropReason.EMPTY_MENTION: RejectReason.EMPTY,
+    DropReason.EMPTY_CONCEPT: RejectReason.EMPTY,
+    DropReason.NOT_IN_TEXT: RejectReason.NOT_IN_TEXT,
+    DropReason.INSIDE_A_WORD: RejectReason.INSIDE_A_WORD,
+    DropReason.EXHAUSTED: RejectReason.EXHAUSTED,
+    DropReason.DUPLICATE: RejectReason.EXHAUSTED,
+}
 
 
 class AnnotatedEntity(CorpusEntity):
@@ -108,7 +114,7 @@ class AnswerReader:
                 continue
             aligner.report = AlignmentReport()  # of this line alone, to learn what became of it
             aligner.place(checked)
-            dropped = [DROP_REASONS[DropReason(reason)] for reason in aligner.report.dropped]
+            dropped = [_DROP_REASONS[DropReason(reason)] for reason in aligner.report.dropped]
             if not dropped and not self._fits(aligner.entities[-1], accepted):
                 dropped = [RejectReason.OVERLAP]
             if dropped:

@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..files import write_text_atomically
-from .answers import Question
 from .cache import RequestCache
 from .costs import Price
-from .task import AnnotationTask
+from .task import AnnotationTask, Question
 from .workspace import UNSETTLED, Workspace
 from .writing import Outcome
 

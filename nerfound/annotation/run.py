@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from ..concepts import Concept
-from .answers import Question
 from .batches import BatchSender
 from .cache import RequestCache, default_cache_path
 from .costs import Budget, Estimate, TokenEstimate, price_of
@@ -24,7 +23,7 @@ from .preparation import Selection, passages
 from .progress import Progress
 from .report import AnnotationReport, make_report, write_report
 from .sending import Sender, Traffic
-from .task import AnnotationTask
+from .task import AnnotationTask, Question
 from .workspace import UNSETTLED, Workspace
 from .writing import write_corpus
 
@@ -249,6 +248,15 @@ def _raise_interrupt() -> None:
     raise KeyboardInterrupt
 
 
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    """That of uvloop, which takes less time; it does not exist for Windows."""
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
 def _run(work: Coroutine[Any, Any, None], interrupt: Callable[[], None]) -> None:
     """Run to the end, also where an event loop is running already, as in a notebook: then in a thread beside it.
 
@@ -257,9 +265,10 @@ def _run(work: Coroutine[Any, Any, None], interrupt: Callable[[], None]) -> None
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        asyncio.run(work)
+        with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+            runner.run(work)
         return
-    loop = asyncio.new_event_loop()
+    loop = _new_event_loop()
 
     def target() -> None:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import random
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
-
-from .answers import Answer, Question
-from .cache import RequestCache
+from .cache import Answer, Committer, RequestCache
 from .client import ChatClient, LastingError, PassingError
-from .committing import Committer
 from .costs import Budget, TokenEstimate
 from .pacing import AnnotationStoppedError, CircuitBreaker, Pace
 from .progress import Progress
+from .task import Question
 from .workspace import UNSETTLED, StoredPassage, Workspace
 
 _SETTLING_SECONDS = 0.05
@@ -83,7 +82,6 @@ class Sender:
         self.over_budget = False
         self._ended = False
         self._estimate = TokenEstimate(question)
-        self._backoff = wait_random_exponential(multiplier=traffic.first_wait, max=traffic.longest_wait)
         self._workers: set[asyncio.Task[None]] = set()
         self._asking: set[asyncio.Task[Any]] = set()
         self._noted_risk = 0.0
@@ -162,25 +160,22 @@ class Sender:
     async def _ask(self, passage: StoredPassage, key: bytes) -> None:
         """Ask for the annotation of a passage, again and again if need be. To be told to wait takes no attempt."""
         attempts = 0
-
-        def exhausted(state: RetryCallState) -> bool:
-            nonlocal attempts
-            attempts += not getattr(state.outcome and state.outcome.exception(), "limited", False)
-            return attempts >= self.traffic.attempts
-
-        retrying = AsyncRetrying(
-            stop=exhausted,
-            wait=self._wait,
-            retry=retry_if_exception_type(PassingError),
-            reraise=True,
-        )
-        await retrying(self._attempt, passage, key)
+        for waits in itertools.count():
+            try:
+                await self._attempt(passage, key)
+                break
+            except PassingError as fault:
+                attempts += not fault.limited
+                if attempts >= self.traffic.attempts:
+                    raise
+                delay = self._delay(waits, fault.retry_after)
+            await asyncio.sleep(delay)
 
     async def _attempt(self, passage: StoredPassage, key: bytes) -> None:
         if self._ended:
             raise _Ended
         await self._pace.wait(self._estimate.prompt(passage.text) + round(self._estimate.completion(passage.text)))
-        most = self._estimate.most_prompt(passage.text), self._estimate.most_completion
+        most = self._estimate.most(passage.text)
         while (reserved := self.budget.reserve(*most)) is None:
             if not self._asking:
                 self.over_budget = True
@@ -221,10 +216,10 @@ class Sender:
         else:
             self._breaker.failed(str(fault))
 
-    def _wait(self, state: RetryCallState) -> float:
+    def _delay(self, waits: int, retry_after: float | None) -> float:
         """Seconds before the next attempt: random, below a bound that doubles, and no less than the server asks for."""
-        backoff = self._backoff(state)
-        retry_after = getattr(state.outcome.exception() if state.outcome else None, "retry_after", None)
+        bound = self.traffic.first_wait * 2.0 ** min(waits, 100)
+        backoff = random.uniform(0, min(bound, self.traffic.longest_wait))
         if retry_after is None:
             return backoff
         return retry_after + min(backoff, 1.0)  # not all at the very same instant

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from .answers import Question
 from .cache import RequestCache, connect
 from .preparation import Passage
+from .task import Question
 
 FOLDER = ".annotation"
 _SCHEMA = """

@@ -31,10 +31,10 @@ from datasets import DatasetInfo, Features, List, SplitDict, SplitInfo, Value
 
 from ..corpus import CORPUS_FEATURES
 from ..files import atomic_path
-from .answers import Answer, Question
-from .cache import RequestCache
+from .cache import Answer, RequestCache
 from .parsing import AnswerReader, Reading
-from .rejects import RejectReason
+from .proposals import RejectReason
+from .task import Question
 from .workspace import StoredPassage, Workspace
 
 SPLIT = "train"

@@ -59,6 +59,7 @@ def annotate(
         Path | None, typer.Option(help='JSON file: {"MODEL": {"input": 0.15, "output": 0.6}}, per million tokens.')
     ] = None,
     batch: Annotated[bool, typer.Option("--batch", help="Use the Batch API: half the price, within a day.")] = False,
+    poll_seconds: Annotated[float, typer.Option(min=1, help="With --batch: between two looks at the jobs.")] = 30.0,
     cache: Annotated[Path | None, typer.Option(help="SQLite file of finished requests, for all runs.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start afresh where another run lies.")] = False,
 ) -> None:
@@ -94,14 +95,24 @@ def annotate(
         traffic = annotation.Traffic(concurrency, requests_per_minute, tokens_per_minute, deadline, attempts)
         try:
             report = annotation.run_task(
-                task, output, base_url=base_url, traffic=traffic, max_cost=max_cost, overwrite=overwrite, **shared
+                task,
+                output,
+                base_url=base_url,
+                traffic=traffic,
+                max_cost=max_cost,
+                poll_seconds=poll_seconds,
+                overwrite=overwrite,
+                **shared,
             )
         except annotation.AnnotationStoppedError as reason:
             typer.echo(f"stopped: {reason}", err=True)
             interrupted = isinstance(reason, annotation.AnnotationInterruptedError)
             raise typer.Exit(_INTERRUPTED if interrupted else 1) from reason
     typer.echo(report)
-    typer.echo(f"{output}: look at it with nerfound corpus show {output}")
+    if report.outcome.annotated:
+        typer.echo(f"{output}: look at it with nerfound corpus show {output}")
+    else:
+        typer.echo(f"{output} has no rows; see {output / 'rejects.jsonl'}", err=True)
 
 
 def _annotation() -> ModuleType:

@@ -20,6 +20,7 @@ from .records import SURPLUS_FIELDS, Record
 PathLike = str | os.PathLike[str]
 
 DEFAULT_SPLIT = "train"
+_NO_ROWS = "corresponds to no data"  # of the message by which `load_dataset` tells it
 _PASSAGE_MARK = "S:"
 _PARQUET_BATCH_ROWS = 1_000
 
@@ -104,7 +105,14 @@ def open_dataset(source: PathLike, split: str | None, options: dict[str, Any]) -
     folder = Path(source)
     is_dict = (folder / "dataset_dict.json").is_file()
     if not is_dict and not (folder / "state.json").is_file():
-        return load_dataset(os.fspath(source), split=split or DEFAULT_SPLIT, **options)
+        try:
+            return load_dataset(os.fspath(source), split=split or DEFAULT_SPLIT, **options)
+        except ValueError as error:
+            if _NO_ROWS not in str(error):
+                raise
+            rejects = folder / "rejects.jsonl"
+            why = f"; {rejects} says why every text was rejected" if rejects.is_file() else ""
+            raise ValueError(f"{source} has no rows in split {split or DEFAULT_SPLIT!r}{why}") from error
     refuse_options(source, options)
     saved = load_from_disk(source).with_format(None)
     if is_dict:

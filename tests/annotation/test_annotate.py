@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import threading
+import time
 from dataclasses import replace
 
 import datasets
@@ -155,6 +156,8 @@ def test_the_key_is_sent_and_kept_nowhere(source, tmp_path, monkeypatch, caplog)
     with FakeOpenAI(keep_bodies=True) as server:
         run(server, source, tmp_path / "corpus")
     assert server.log[0].headers["Authorization"] == f"Bearer {SECRET}"
+    told = {name for name in server.log[0].headers if name.startswith("X-Stainless")}
+    assert not told & {"X-Stainless-OS", "X-Stainless-Arch", "X-Stainless-Runtime-Version"}
     assert SECRET not in caplog.text
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) > 5
@@ -211,12 +214,18 @@ def in_a_notebook(function):
         loop.close()
 
 
+def interrupt_once_asked(server, requests):
+    """What Ctrl-C does, in the midst of the sending."""
+    while len(server.log) < requests:
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 @pytest.mark.parametrize("where", [lambda function: function(), in_a_notebook])
 def test_an_interrupt_keeps_what_is_under_way(tmp_path, where):
     source = write_lines(tmp_path / "texts.txt", sentences(300))
     with FakeOpenAI(latency=0.2) as server:
-        timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
+        threading.Thread(target=interrupt_once_asked, args=(server, 30), daemon=True).start()
         with pytest.raises(AnnotationInterruptedError, match="all of which are kept"):
             where(lambda: run(server, source, tmp_path / "corpus"))
         sent = len(server.log)
@@ -236,6 +245,18 @@ def test_a_users_own_concepts_give_examples_to_fit(tmp_path):
     examples = read_examples(shard)
     assert examples.concepts == {"traveller": "Somebody on a journey.", "place": "Where one can be."}
     assert [len(example.entities) for example in examples.examples] == [0, 5, 5, 5, 5, 5]
+
+
+def test_a_corpus_without_rows_says_where_the_texts_went(source, tmp_path):
+    with FakeOpenAI(faults={"malformed": 1}) as server:
+        options = ["--model", MODEL, "--base-url", server.url, "--cache", tmp_path / "c.sqlite"]
+        result = CliRunner().invoke(app, ["annotate", str(source), str(tmp_path / "corpus"), *map(str, options)])
+    assert (result.exit_code, "has no rows; see" in result.output) == (0, True), result.output
+    result = CliRunner().invoke(app, ["corpus", "stats", str(tmp_path / "corpus")])
+    assert result.exit_code == 1
+    message = " ".join(result.output.split())
+    assert "has no rows in split 'train'" in message
+    assert "rejects.jsonl says why every text was rejected" in message
 
 
 def test_settings_and_places(source, tmp_path):

@@ -69,6 +69,52 @@ def test_the_cost_limit(source, tmp_path):
         assert run(server, source, tmp_path / "corpus", **options).outcome.annotated == 10
 
 
+def test_what_the_limit_holds_back_is_sent_when_answers_cost_less(source, tmp_path):
+    options = {**BATCH, "parameters": {"max_completion_tokens": 100}}
+    with FakeOpenAI() as server:
+        report = run(server, source, tmp_path / "corpus", max_cost=0.0006, **options)
+        assert len(server.batches) > 1
+        assert report.outcome.annotated == 10
+        assert not report.over_budget
+        assert report.cost < 0.0006
+
+
+def test_answers_without_usage_cost_what_they_can_have(source, tmp_path, monkeypatch):
+    completion = FakeOpenAI.completion
+    monkeypatch.setattr(FakeOpenAI, "completion", lambda *told: {**completion(*told), "usage": None})
+    options = {**BATCH, "parameters": {"max_completion_tokens": 100}, "max_cost": 0.0006}
+    with FakeOpenAI() as server:
+        report = run(server, source, tmp_path / "corpus", **options)
+        assert report.over_budget
+        assert 0.0004 < report.unsettled <= 0.0006
+        sent = len(server.log)
+        assert run(server, source, tmp_path / "corpus", **options).unsettled == pytest.approx(report.unsettled)
+        assert len(server.log) == sent < 10
+
+
+@pytest.mark.parametrize("life", [60.0, 0.0])
+def test_an_outage_shorter_than_a_jobs_life_is_waited_for(source, tmp_path, monkeypatch, life):
+    retrieve, polls = FakeOpenAI._retrieve_batch, iter(range(10))
+
+    async def out_of_reach(server, request):
+        poll = next(polls, 10)
+        if poll == 1:
+            return web.json_response({"error": {"message": "down for a while"}}, status=503)
+        if poll < 6:
+            request.transport.abort()
+        return await retrieve(server, request)
+
+    monkeypatch.setattr(FakeOpenAI, "_retrieve_batch", out_of_reach)
+    monkeypatch.setattr(batches, "_LIFE_SECONDS", life)
+    with FakeOpenAI() as server:
+        if not life:
+            with pytest.raises(batches.AnnotationStoppedError, match=r"(503|cannot be reached).*Nothing is lost"):
+                run(server, source, tmp_path / "corpus", **BATCH)
+            assert list(polls)  # the outage would have gone on
+        assert run(server, source, tmp_path / "corpus", **BATCH).outcome.annotated == 10
+        assert len(server.batches) == 1
+
+
 def test_a_refused_job_is_told(source, tmp_path, monkeypatch):
     def fail(server, batch):
         batch["status"] = "failed"
@@ -77,7 +123,9 @@ def test_a_refused_job_is_told(source, tmp_path, monkeypatch):
     with FakeOpenAI() as server:
         with monkeypatch.context() as patch:
             patch.setattr(FakeOpenAI, "_run_batch", fail)
-            with pytest.raises(batches.AnnotationStoppedError, match="too many enqueued tokens"):
+            with pytest.raises(
+                batches.AnnotationStoppedError, match=r"too many enqueued tokens.*smaller --sample.*anew"
+            ):
                 run(server, source, tmp_path / "corpus", **BATCH)
         assert run(server, source, tmp_path / "corpus", **BATCH).outcome.annotated == 10
 

@@ -1,10 +1,12 @@
 """What counts for the cost limit: also what no answer tells."""
 
+import json
+
 import pytest
 
-from nerfound.annotation.answers import Question
 from nerfound.annotation.costs import Budget, Price, TokenEstimate
 from nerfound.annotation.prompts import load_prompt
+from nerfound.annotation.task import Question
 from nerfound.annotation.workspace import UNSETTLED, Workspace
 from tests.fakes.openai_server import FakeOpenAI
 
@@ -63,8 +65,8 @@ def test_a_reservation_is_an_upper_bound():
     question = Question(MODEL, load_prompt())
     estimate = TokenEstimate(question)
     text = "𝕏" * 50  # several tokens a character
-    sent = sum(len(message["content"].encode()) for message in question.body(text)["messages"])
-    assert estimate.most_prompt(text) > sent
+    sent = sum(len(message["content"].encode()) for message in json.loads(question.body(text))["messages"])
+    assert estimate.most(text) > (sent, 1023)
     budget = Budget(Price(1, 1), limit=1)
     reserved = budget.reserve(100, 100)
     assert budget.at_risk == reserved

@@ -10,9 +10,9 @@ from collections import Counter
 import pyarrow.parquet as pq
 
 from nerfound.annotation import Traffic, annotate
-from nerfound.annotation.answers import Question
 from nerfound.annotation.cache import RequestCache
 from nerfound.annotation.prompts import load_prompt
+from nerfound.annotation.task import Question
 from tests.fakes.openai_server import TRANSIENT, FakeOpenAI
 
 from .helpers import MODEL, read_rejects, sentences, write_lines

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nerfound.annotation.answers import Answer
-from nerfound.annotation.naming import normalise_concept
+from nerfound.annotation.cache import Answer
+from nerfound.annotation.ontology import normalise_concept
 from nerfound.annotation.parsing import AnswerReader
 from nerfound.annotation.prompts import load_prompt
-from nerfound.annotation.rejects import RejectReason
+from nerfound.annotation.proposals import RejectReason
 from nerfound.concepts import Concept
 
 TEXT = "World War II started on September 1 1939."

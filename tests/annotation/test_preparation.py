@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nerfound.annotation import Selection, Source
-from nerfound.annotation.answers import Answer
-from nerfound.annotation.cache import RequestCache
+from nerfound.annotation.cache import Answer, RequestCache
 from nerfound.annotation.inputs import Document
 from nerfound.annotation.preparation import passages
 from nerfound.annotation.workspace import Workspace

@@ -1,13 +1,15 @@
 """Prompts are the method: their words are pinned, and whatever is asked is part of a request's key."""
 
 import hashlib
+import json
 from importlib import resources
 
 import pytest
 
 from nerfound.annotation import AnnotationTask, Source, read_ontology
-from nerfound.annotation.answers import Question, answer_from_completion
+from nerfound.annotation.client import answer_from_completion
 from nerfound.annotation.prompts import load_prompt
+from nerfound.annotation.task import Question
 from nerfound.concepts import Concept
 
 # A change of words is a new file with the next version: corpora name the old one.
@@ -76,6 +78,25 @@ def test_the_key_covers_model_prompt_parameters_and_text():
     keys = {question.key(text) for question in questions for text in ("a", "b")}
     assert len(keys) == 2 * len(questions)
     assert Question("m", load_prompt()).key("a") in keys
+
+
+@pytest.mark.parametrize("text", ["a text", 'with "quotes", \\ and\nlines', "é 𝕏 \u2028", "{concepts}"])
+@pytest.mark.parametrize("structured", [False, True])
+def test_the_key_is_that_of_the_canonical_body(text, structured):
+    question = Question("m", load_prompt(structured=structured, concepts=CONCEPTS), {"temperature": 0.5})
+    body = {"model": "m", "messages": question.prompt.messages(text), "max_completion_tokens": 1024, "temperature": 0.5}
+    if structured:
+        body["response_format"] = question.prompt.response_format()
+    canonical = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    assert question.body(text) == canonical
+    assert question.key(text) == hashlib.sha256(canonical).digest()
+
+
+@pytest.mark.parametrize("parameters", [{"n": 2}, {"stream": True}, {"model": "other"}, {"messages": []}])
+def test_what_is_no_parameter_is_refused(parameters):
+    (name,) = parameters
+    with pytest.raises(ValueError, match=rf"parameter {name}=.* cannot be set.*leave it out"):
+        Question("m", load_prompt(), parameters)
 
 
 def test_parameters():

@@ -78,7 +78,9 @@ def test_a_long_retry_after_ends_the_run(source, tmp_path, seconds):
 def test_json_without_bottom_is_a_failure_of_its_text(source, tmp_path, monkeypatch):
     answering(monkeypatch, after=20, text='{"choices": ' + "[" * 200_000)
     with FakeOpenAI() as server:
-        report = run(server, source, tmp_path / "corpus", traffic=replace(QUICK, concurrency=1, attempts=1))
+        report = run(
+            server, source, tmp_path / "corpus", traffic=replace(QUICK, concurrency=1, attempts=1, patience=30)
+        )
     assert report.outcome.annotated == 20
     assert report.outcome.rejected == {"request failed": 10}
 

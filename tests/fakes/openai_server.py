@@ -126,7 +126,7 @@ class FakeOpenAI:
     def outcome(self, text, attempt):
         """What happens to the `attempt`th request (from 0) for a text."""
         fault = self.scripted.get(text)
-        if fault is None:
+        if fault is None and self.faults:
             draw = int.from_bytes(hashlib.sha256(f"{self.seed} {text}".encode()).digest()[:8], "big") / 2**64
             for kind, share in self.faults.items():
                 if draw < share:
@@ -163,14 +163,16 @@ class FakeOpenAI:
         if entry.outcome == "garbage":
             return web.Response(text="<html>502 from a proxy</html>", content_type="text/html")
         payload = json.dumps(self.completion(entry.text, body, entry.outcome)).encode()
-        response = web.StreamResponse(headers={"Content-Type": "application/json", "x-request-id": "req-fake"})
-        response.content_length = len(payload)
-        await response.prepare(request)
+        headers = {"Content-Type": "application/json", "x-request-id": "req-fake"}
         if entry.outcome == "cut":
+            response = web.StreamResponse(headers={**headers, "Content-Length": str(len(payload))})
+            await response.prepare(request)
             await response.write(payload[: len(payload) // 2])
             request.transport.abort()
             return response
-        await response.write(payload)
+        response = web.Response(body=payload, headers=headers)
+        await response.prepare(request)
+        await response.write_eof()
         entry.completed = True
         return response
 
