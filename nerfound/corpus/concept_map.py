@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..figures import INK, figure_style, save_figure
+from ..figures import INK, figure_style, oklab_to_rgb, save_figure
 from ..files import write_text_atomically
 from .lettering import overlapping, shortened, text_box
 
@@ -34,6 +34,7 @@ _CHUNK_ROWS = 1_024
 _WIDTH = 12.0  # of the picture, inches
 _LOWEST, _HIGHEST = 6.0, 12.0
 _LABELS = 160
+_SVG_DPI = 100
 _TEMPLATE = "concept_map.html"
 
 
@@ -97,7 +98,7 @@ def make_concept_map(
 def draw_concept_map(concept_map: ConceptMap, output_dir: Path) -> list[Path]:
     """Draw a map as `concept_map.png` and `concept_map.svg`, the most common names written in where there is room.
 
-    In the SVG the points are one embedded picture: the file stays small however many there are.
+    In the SVG the points are one embedded picture, coarser than the PNG: the file stays small however many there are.
 
     Returns:
         `list[Path]`: the files written.
@@ -107,7 +108,12 @@ def draw_concept_map(concept_map: ConceptMap, output_dir: Path) -> list[Path]:
     """
     output_dir.mkdir(parents=True, exist_ok=True)
     with figure_style():
-        return save_figure(_draw(concept_map), output_dir / "concept_map")
+        from matplotlib import rc_context
+
+        figure, path = _draw(concept_map), output_dir / "concept_map"
+        written = save_figure(figure, path, (".png",))
+        with rc_context({"savefig.dpi": _SVG_DPI}):
+            return written + save_figure(figure, path, (".svg",))
 
 
 def write_concept_map_page(concept_map: ConceptMap, path: Path, title: str) -> None:
@@ -199,26 +205,7 @@ def _colors(points: np.ndarray) -> np.ndarray:
     """
     scale = np.maximum(np.quantile(np.abs(points), 0.95, axis=0), 1e-9)
     first, second, third = (points / scale).clip(-1, 1).T
-    return _oklab_to_rgb(0.57 + 0.13 * second, 0.13 * third, 0.13 * first)
-
-
-def _oklab_to_rgb(lightness: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """sRGB in uint8 of OKLab (Björn Ottosson, 2020); what a screen cannot show is clipped."""
-    cones = np.stack(
-        [
-            lightness + 0.3963377774 * a + 0.2158037573 * b,
-            lightness - 0.1055613458 * a - 0.0638541728 * b,
-            lightness - 0.0894841775 * a - 1.2914855480 * b,
-        ]
-    )
-    to_rgb = [
-        [4.0767416621, -3.3077115913, 0.2309699292],
-        [-1.2684380046, 2.6097574011, -0.3413193965],
-        [-0.0041960863, -0.7034186147, 1.7076147010],
-    ]
-    linear = (np.array(to_rgb) @ cones**3).clip(0, 1)
-    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return np.rint(255 * encoded.T).astype(np.uint8)
+    return oklab_to_rgb(0.57 + 0.13 * second, 0.13 * third, 0.13 * first)
 
 
 def _draw(concept_map: ConceptMap) -> Figure:
@@ -279,7 +266,7 @@ def _labels(
         shifts = np.array([[0, 0], [0, gap[1]], [0, -gap[1]], [gap[0], 0], [-gap[0], 0]])
         corners = points[index] + shifts - middle
         boxes = np.hstack([corners, corners]) + box
-        free = ~overlapping(boxes + np.array([-3, -2, 3, 2]), placed)
+        free = ~overlapping(boxes + np.array([-6, -2, 6, 2]), placed)
         free &= (boxes[:, :2] >= 2).all(1) & (boxes[:, 2:] <= np.array(canvas) - 2).all(1)
         if free.any():
             place = int(free.argmax())

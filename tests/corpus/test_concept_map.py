@@ -16,12 +16,12 @@ from nerfound.corpus.concept_map import (
     _colors,
     _labels,
     _nearest,
-    _oklab_to_rgb,
     draw_concept_map,
     make_concept_map,
     write_concept_map_page,
 )
 from nerfound.corpus.lettering import overlapping, text_box
+from nerfound.figures import oklab_to_rgb
 from nerfound.pretraining.ranking import CONCEPT_TOKENIZER_FOLDER, concept_name_encoder
 from tests.factories import tokenizer_of
 
@@ -122,9 +122,9 @@ def test_nearest_by_hand():
 
 
 def test_colours():
-    grey = _oklab_to_rgb(np.array([0.0, 0.59987, 1.0]), np.zeros(3), np.zeros(3))
+    grey = oklab_to_rgb(np.array([0.0, 0.59987, 1.0]), np.zeros(3), np.zeros(3))
     assert grey.tolist() == [[0, 0, 0], [128, 128, 128], [255, 255, 255]]
-    red = _oklab_to_rgb(np.array([0.62796]), np.array([0.22486]), np.array([0.12585]))
+    red = oklab_to_rgb(np.array([0.62796]), np.array([0.22486]), np.array([0.12585]))
     assert np.abs(red.astype(int) - [[255, 0, 0]]).max() <= 1
     colors = _colors(np.random.default_rng(0).normal(size=(500, 3))) / 255
     linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
