@@ -7,9 +7,10 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 # What `make bench` measures `nerfound benchmark` on: a preset of the Hub, or a folder of train and test files
 BENCH_DATA ?= mit-restaurant
+MODEL ?= runs/nerfound-mini
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint format bench wheel clean
+.PHONY: demo test lint format bench model wheel clean
 
 demo: $(READY)
 	$(BIN)/nerfound demo --output demo
@@ -30,6 +31,17 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.throughput
 	$(BIN)/python -m tests.benchmarks.data_efficiency $(BENCH_DATA)
 	$(BIN)/python -m tests.benchmarks.annotation
+	$(BIN)/python -m tests.benchmarks.space
+
+# Trains the packaged foundation anew from the packaged corpus, and puts it in its place. On two CPU cores that takes
+# a quarter of an hour (the packaged one: 13 minutes on one core, 2.1e14 floating-point operations); a GPU is used if
+# there is one. A run that was stopped goes on where it was; remove $(MODEL) to start over.
+model: $(READY)
+	$(BIN)/nerfound pretrain --output_dir $(MODEL) --resume_from_checkpoint last
+	rm -rf $(MODEL)-delta
+	$(BIN)/nerfound shrink $(MODEL) -o $(MODEL)-delta
+	rm -rf nerfound/data/nerfound-mini
+	mv $(MODEL)-delta nerfound/data/nerfound-mini
 
 wheel: $(READY)
 	$(BIN)/python -m build --wheel
@@ -39,7 +51,7 @@ $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --editable '.[train,annotate,scale,offline,plots,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[train,annotate,scale,offline,plots,space,dev]'
 	touch $(READY)
 
 clean:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .configuration_nuner import NuNerConfig
     from .corpus import load_packaged_corpus, read_corpus
     from .fewshot import fit
+    from .mini import load
     from .modeling_nuner import NuNerForConceptContrast, NuNerForTokenClassification
     from .pipeline_few_shot_ner import FewShotNerPipeline
     from .spans import Entity
@@ -38,6 +39,7 @@ _HOMES = {
     "NuNerForConceptContrast": "modeling_nuner",
     "NuNerForTokenClassification": "modeling_nuner",
     "fit": "fewshot",
+    "load": "mini",
     "load_packaged_corpus": "corpus",
     "read_corpus": "corpus",
 }
@@ -50,6 +52,7 @@ __all__ = [
     "NuNerForConceptContrast",
     "NuNerForTokenClassification",
     "fit",
+    "load",
     "load_packaged_corpus",
     "read_corpus",
 ]

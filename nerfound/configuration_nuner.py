@@ -35,6 +35,9 @@ class NuNerConfig(PreTrainedConfig):
             The bias (a logit) that `"cosine"` scores start from: nearly all (token, concept) pairs are negative.
         token_layers (`tuple[int]`, *optional*, defaults to `(-1,)`):
             Which hidden states, concatenated, make a token vector, e.g. `(-1, -7)`. Negative, counted from the top.
+        boundary_weight (`float`, *optional*, defaults to 0.0):
+            Weight of the boundary loss beside the contrast: where mentions of any concept begin and end. Above 0, the
+            dual encoder has a [`MentionPrior`], which a few-shot head can start from.
         score_chunk_size (`int`, *optional*, defaults to 1024):
             Concepts scored at a time while the loss is computed; bounds its memory.
         nested (`bool`, *optional*, defaults to `False`):
@@ -59,6 +62,7 @@ class NuNerConfig(PreTrainedConfig):
     initial_scale: float = 10.0
     initial_bias: float = -8.0
     token_layers: list[int] | tuple[int, ...] = (-1,)
+    boundary_weight: float = 0.0
     score_chunk_size: int = 1024
     nested: bool = False
     concepts: dict[str, str] | None = None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import os
 import re
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification, PreTrainedConfig, PreTrainedModel
@@ -22,6 +26,7 @@ _PRETRAINING_HEADS = re.compile(
     r"|^vocab_(transform|layer_norm|projector)\."  # DistilBERT
     r"|^(discriminator|generator)_(predictions|lm_head)\."  # ELECTRA
 )
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
@@ -80,8 +85,8 @@ def load_strictly(
         kwargs: passed on to `load`.
 
     Raises:
-        ValueError: naming the weights that are missing, mis-shaped or unexpected; or if a weights file is damaged, or
-            is no safetensors file.
+        ValueError: naming the weights that are missing, mis-shaped or unexpected; or if a weights file is damaged (one
+            from the Hub, also if a single bit of it is another than there), or is no safetensors file.
     """
     kwargs.setdefault("use_safetensors", True)
     try:
@@ -97,7 +102,31 @@ def load_strictly(
             "refused, since loading them can run code: convert them to safetensors first."
         ) from error
     _check_loading_info(name_or_path, info, ignore)
+    _check_hashes(name_or_path, **{key: kwargs.get(key) for key in ("cache_dir", "revision", "subfolder")})
     return model
+
+
+def _check_hashes(name_or_path: str, cache_dir: Any, revision: str | None, subfolder: str | None) -> None:
+    """Compare what was just loaded from the Hub's cache with its SHA-256 there.
+
+    safetensors has no checksum, and a download is only checked for its length. The cache names a large file by the
+    hash that the Hub gives for it; where it cannot (a system without links), nothing is compared.
+    """
+    if os.path.isdir(name_or_path):
+        return
+    config = try_to_load_from_cache(name_or_path, os.path.join(subfolder or "", "config.json"), cache_dir, revision)
+    for link in Path(config).parent.glob("*.safetensors") if isinstance(config, str) else ():
+        path = link.resolve()
+        if _SHA256.fullmatch(path.name) and _sha256(path) != path.name:
+            raise ValueError(
+                f"{name_or_path}: its weights file is damaged ({link.name} has not the SHA-256 that the Hub gives for "
+                f"it, {path.name}). Remove {path}, and load again."
+            )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_loading_info(name_or_path: str, info: dict[str, Any], ignore: Iterable[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import uuid
@@ -40,3 +41,9 @@ def write_text_atomically(path: Path, text: str) -> None:
     """Write a text file so that no reader ever sees half of it."""
     with atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of what a file holds, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

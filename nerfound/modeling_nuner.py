@@ -30,7 +30,7 @@ from .encoders_nuner import (
     train_top_layers,
 )
 from .publishing_nuner import PublishingMixin
-from .scorers_nuner import CosineScorer, DotScorer
+from .scorers_nuner import CosineScorer, DotScorer, MentionPrior
 
 logger = logging.get_logger(__name__)
 
@@ -114,6 +114,7 @@ class NuNerForConceptContrast(NuNerPreTrainedModel):
         self.token_projection = _projection(config.hidden_size, config.projection_dim)
         self.concept_projection = _projection(concept_size, config.projection_dim)
         self.scorer = CosineScorer(config) if config.score == "cosine" else DotScorer()
+        self.mention_prior = MentionPrior(config.hidden_size) if config.boundary_weight else None
         self.post_init()
 
     @torch.no_grad()
@@ -121,6 +122,11 @@ class NuNerForConceptContrast(NuNerPreTrainedModel):
         if isinstance(module, CosineScorer):
             init.constant_(module.log_scale, math.log(self.config.initial_scale))
             init.constant_(module.bias, self.config.initial_bias)
+        elif isinstance(module, MentionPrior):
+            init.zeros_(module.boundary.weight)
+            init.zeros_(module.boundary.bias)
+            init.copy_(module.covariance, torch.eye(*module.covariance.shape))
+            init.ones_(module.norm)
         elif isinstance(module, nn.Linear):
             # An identity (cut or padded) keeps two encoders of one family aligned from the first step on
             init.copy_(module.weight, torch.eye(*module.weight.shape))
@@ -170,7 +176,10 @@ class NuNerForConceptContrast(NuNerPreTrainedModel):
         Returns:
             `torch.Tensor` of shape `(batch, tokens, dim)`.
         """
-        return self.scorer.prepare(self.token_projection(self.token_states(input_ids, attention_mask, **kwargs)))
+        return self._to_common_space(self.token_states(input_ids, attention_mask, **kwargs))
+
+    def _to_common_space(self, states: Tensor) -> Tensor:
+        return self.scorer.prepare(self.token_projection(states))
 
     def encode_concepts(self, input_ids: Tensor, attention_mask: Tensor, chunk_size: int = 128) -> Tensor:
         """Concept vectors f(name + description) in the common space, normalised where the score is `"cosine"`.
@@ -209,6 +218,7 @@ class NuNerForConceptContrast(NuNerPreTrainedModel):
         special_tokens_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         labels: Tensor | None = None,
+        boundary_labels: Tensor | None = None,
         return_logits: bool = True,
         **kwargs: Any,
     ) -> NuNerConceptContrastOutput:
@@ -223,6 +233,8 @@ class NuNerForConceptContrast(NuNerPreTrainedModel):
                 like padding, take no part in the loss, and their logits are the dtype's minimum.
             labels (`torch.Tensor` of shape `(batch, tokens, concepts)`, *optional*): 1 positive, 0 negative,
                 -100 neither. Any integer type; int8 keeps it small.
+            boundary_labels (`torch.Tensor` of shape `(batch, tokens)`, *optional*): int64, 0 outside of all mentions,
+                1 the first token of one, 2 a further one; with `config.boundary_weight` they add to the loss.
             return_logits (`bool`): `False` saves the memory of all scores at once; the loss is computed in chunks of
                 `config.score_chunk_size` concepts either way.
         """
@@ -230,10 +242,14 @@ class NuNerForConceptContrast(NuNerPreTrainedModel):
             concept_attention_mask = torch.ones_like(concept_input_ids)
         if token_type_ids is not None:
             kwargs["token_type_ids"] = token_type_ids
-        tokens = self.encode_tokens(input_ids, attention_mask, **kwargs)
+        states = self.token_states(input_ids, attention_mask, **kwargs)
+        tokens = self._to_common_space(states)
         concepts = self.encode_concepts(concept_input_ids, concept_attention_mask)
         scored = _scored_tokens(input_ids, attention_mask, special_tokens_mask)
         loss = self._contrast_loss(tokens[scored], concepts, labels[scored]) if labels is not None else None
+        if loss is not None and boundary_labels is not None and self.mention_prior is not None:
+            boundaries = self.mention_prior(states[scored]).float()
+            loss = loss + self.config.boundary_weight * _mean_cross_entropy(boundaries, boundary_labels[scored])
         logits = None
         if return_logits:
             logits = self.scorer(tokens, concepts)
@@ -395,7 +411,7 @@ class NuNerForTokenClassification(NuNerPreTrainedModel):
     def _from_nuner(cls, name: str, stored: NuNerConfig, kwargs: dict[str, Any]) -> NuNerForTokenClassification:
         dropped: tuple[str, ...] = ()
         if stored.concept_config is not None:
-            dropped = ("concept_encoder.", "token_projection.", "concept_projection.", "scorer.")
+            dropped = ("concept_encoder.", "token_projection.", "concept_projection.", "scorer.", "mention_prior.")
             stored.concept_config = None
             logger.warning(f"{name}: took the token encoder of the dual encoder; dropped {', '.join(dropped)}.")
         return load_strictly(super().from_pretrained, name, config=stored, ignore=dropped, **kwargs)
@@ -500,6 +516,10 @@ def nested_logits(logits: Tensor) -> Tensor:
 
 def _projection(size: int, projection_dim: int | None) -> nn.Module:
     return nn.Identity() if projection_dim is None else nn.Linear(size, projection_dim, bias=False)
+
+
+def _mean_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(logits, labels, reduction="sum") / max(len(labels), 1)  # 0, not NaN, for no token at all
 
 
 def _scored_tokens(input_ids: Tensor, attention_mask: Tensor | None, special_tokens_mask: Tensor | None) -> Tensor:

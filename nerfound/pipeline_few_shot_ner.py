@@ -14,6 +14,7 @@ from transformers.modeling_outputs import TokenClassifierOutput
 
 from .decoding import decode_texts
 from .modeling_nuner import NuNerForTokenClassification
+from .rendering_nuner import Entities
 from .spans import Entity
 from .windows import DEFAULT_MAX_TOKENS, Window, make_windows, pad_windows
 
@@ -107,7 +108,8 @@ class FewShotNerPipeline(Pipeline):
 
         Returns:
             A list of entities for a `str`, a list of such lists for a `list`, an iterator of them otherwise. Each is
-            a `dict` with `entity_group`, `score`, `word`, `start`, `end`, where `word == text[start:end]`.
+            a `dict` with `entity_group`, `score`, `word`, `start`, `end`, where `word == text[start:end]`. Notebooks
+            show a list of entities as its text with the mentions marked.
 
         Raises:
             TypeError: if an input is no text, naming its number; or the inputs are no collection of texts.
@@ -130,7 +132,7 @@ class FewShotNerPipeline(Pipeline):
 
     def _stream(
         self, texts: Iterable[Any], preprocess: dict[str, Any], forward: dict[str, Any], postprocess: dict[str, Any]
-    ) -> Iterator[list[dict[str, Any]]]:
+    ) -> Iterator[Entities]:
         batch_size: int = forward.get("batch_size") or self._batch_size or DEFAULT_BATCH_SIZE
         for chunk in _chunks(texts, batch_size * _BATCHES_AHEAD, _CHARACTERS_AHEAD):
             windows = self.preprocess(chunk, **preprocess)
@@ -142,8 +144,8 @@ class FewShotNerPipeline(Pipeline):
                 nested=self.model.config.nested,
                 batch_size=batch_size,
             )
-            for entities in decoded:
-                yield self.postprocess(entities, **postprocess)
+            for text, entities in zip(chunk, decoded, strict=True):
+                yield Entities(self.postprocess(entities, **postprocess), text, self.model.labels)
 
     def _logits_of(self, windows: Sequence[Window], batch: list[int]) -> Tensor:
         return self.forward([windows[i] for i in batch]).logits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Mapping
@@ -9,7 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .offline import DEFAULT_ENCODER
+from .offline import DEFAULT_ENCODER, DEFAULT_FOUNDATION, is_default_foundation, resolve_foundation
+
+RECORD_FILE = "training.json"
+"""What pre-training leaves about itself beside the model; its names are those of `public_name`."""
 
 
 def public_name(name_or_path: str | os.PathLike[str]) -> str:
@@ -17,6 +21,8 @@ def public_name(name_or_path: str | os.PathLike[str]) -> str:
     name = os.fspath(name_or_path)
     if name == DEFAULT_ENCODER.split("/")[1]:
         return DEFAULT_ENCODER
+    if is_default_foundation(name):
+        return DEFAULT_FOUNDATION
     return name if is_hub_id(name) else Path(name).resolve().name
 
 
@@ -31,6 +37,13 @@ def is_hub_id(name: str) -> bool:
             Path(name).exists() or Path(rest).suffix in {".parquet", ".jsonl", ".txt", ".csv", ".conll", ".gz", ".zst"}
         )
     )
+
+
+def recorded_base(folder: str | os.PathLike[str]) -> str | None:
+    """The Hub id of the encoder that a named foundation, or one in a folder, was trained from, if that is recorded."""
+    path = Path(resolve_foundation(os.fspath(folder)), RECORD_FILE)
+    name = json.loads(path.read_text(encoding="utf-8")).get("token_encoder", "") if path.is_file() else ""
+    return name if is_hub_id(name) else None
 
 
 def public_command(command: str, known_as: Mapping[str, str] | None = None) -> str:

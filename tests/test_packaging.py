@@ -59,6 +59,7 @@ def test_the_wheel_holds_the_package_its_data_and_nothing_else(wheel):
         for task in TASKS
         for file in ("concepts.json", "train.txt", "test.txt", "README.md")
     }
+    data |= {f"nerfound/data/nerfound-mini/{file}" for file in ("delta.safetensors", "delta.json", "config.json")}
     assert data <= names
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"nerfound"}
     assert not [name for name in names if "__pycache__" in name or "test_" in name or name.endswith(".pyc")]

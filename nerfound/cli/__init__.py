@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from . import annotation, corpus, hub, models, recognizers
+from . import annotation, colors, corpus, hub, models, recognizers, space
 from .options import ListOptions
 
 app = typer.Typer(
@@ -21,11 +21,14 @@ app.add_typer(hub.app, name="push")
 app.command()(annotation.annotate)
 app.command(**models.PASS_ALL_ARGUMENTS)(models.pretrain)
 app.command()(models.export)
+app.command()(models.shrink)
 app.command(cls=ListOptions)(models.benchmark)
 app.command()(models.demo)
 app.command()(recognizers.fit)
 app.command()(recognizers.extract)
 app.command()(recognizers.evaluate)
+app.command()(colors.colors)
+app.command()(space.space)
 
 
 def main() -> None:

@@ -53,11 +53,12 @@ def compare_encoders(
     overlap = None if corpus is None else overlap_with(corpus, tasks)  # first: a wrong corpus is known at once
     with progress_bar() as progress:
         result = run_benchmark(encoders, tasks, output, progress=progress, **settings)
+    lines, ks = (sorted(result.frame[key].unique().tolist()) for key in ("encoder", "k"))
     run = {
         "command": shlex.join(["nerfound", *sys.argv[1:]]),
         "encoders": dict(encoders),
         "data": {task.name: source for task, (_, source) in zip(tasks, sources, strict=True)},
-        "settings": {"split": split, "test_limit": test_limit} | settings,
+        "settings": {"split": split, "test_limit": test_limit, **settings, "shots": ks},
         "seconds": time.monotonic() - started,
     }
     write_reports(result, output, run)
@@ -65,7 +66,7 @@ def compare_encoders(
     if overlap is not None:
         write_text_atomically(output / "label_overlap.md", overlap_markdown(overlap, f"`{corpus}`"))
         typer.echo("\n".join(overlap_lines(overlap)))
-    tables = "results.md, efficiency.md" if len(encoders) > 1 else "results.md"
+    tables = "results.md, efficiency.md" if len(lines) > 1 and any(ks) else "results.md"
     typer.echo(f"{output}: {tables}, curve_*.png and .svg, results.parquet, run.json")
 
 

@@ -1,4 +1,4 @@
-"""`nerfound push`: foundations, recognizers and corpora onto the Hub."""
+"""`nerfound push`: foundations, recognizers, corpora and Spaces onto the Hub."""
 
 from __future__ import annotations
 
@@ -153,6 +153,36 @@ def corpus(
         _tell(push_corpus(source, repo_id, **facts, **_options(private, revision, create_pr)))
 
 
+@app.command()
+def space(
+    source: Annotated[Path, typer.Argument(metavar="SPACE", help="Its folder: README.md, requirements.txt, the app.")],
+    repo_id: RepoOption,
+    private: PrivateOption = False,
+    revision: RevisionOption = None,
+    create_pr: PullRequestOption = False,
+    dry_run: DryRunOption = False,
+    output: OutputOption = None,
+) -> None:
+    """Push the folder of a Space as it lies, without hidden files; its metadata and pinned requirements are checked.
+
+    Examples:
+
+        nerfound push space spaces/few-shot-ner me/few-shot-ner
+
+        nerfound push space spaces/few-shot-ner me/few-shot-ner --dry-run -o look-at-this
+    """
+    with errors_as_messages():
+        if dry_run:
+            from ..hub.spaces import stage_space
+
+            _write(lambda path: stage_space(source, path), repo_id, output)
+            return
+        _refuse_output(output)
+        from ..hub import push_space
+
+        _tell(push_space(source, repo_id, **_options(private, revision, create_pr)))
+
+
 def _options(private: bool, revision: str | None, create_pr: bool) -> dict[str, Any]:
     return {"private": private or None, "revision": revision, "create_pr": create_pr}
 
@@ -166,7 +196,7 @@ def _corpus_command(source: str, repo_id: str, held_out: float | None, seed: int
     return shlex.join(["nerfound", "push", "corpus", public_name(source), repo_id, *options])
 
 
-def _write(stage: Callable[[Path], None], repo_id: str, output: Path | None) -> Path:
+def _write(stage: Callable[[Path], object], repo_id: str, output: Path | None) -> Path:
     """Write what would be pushed, whole or not at all."""
     from ..files import atomic_folder
 

@@ -1,4 +1,4 @@
-"""`nerfound pretrain`, `export`, `benchmark`, `demo`: making foundations and measuring them."""
+"""`nerfound pretrain`, `export`, `shrink`, `benchmark`, `demo`: making foundations and measuring them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def export(
 
     Examples:
 
-        nerfound export foundation encoder
+        nerfound export nerfound-mini encoder
 
         nerfound export recognizer native --format transformers --data test.jsonl
     """
@@ -57,6 +57,32 @@ def export(
             raise ValueError(f"--format {output_format}: give encoder or transformers.")
 
 
+def shrink(
+    source: Annotated[str, typer.Argument(metavar="FOUNDATION", help="Folder or Hub id of a dual encoder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
+    rank: Annotated[int, typer.Option(min=1, help="Of what is kept of a changed weight matrix.")] = 64,
+    token_encoder: Annotated[
+        str | None, typer.Option(help="What the token encoder was trained from; as training.json says by default.")
+    ] = None,
+    concept_encoder: Annotated[str | None, typer.Option(help="The same of the concept encoder.")] = None,
+) -> None:
+    """Write a foundation as a small delta of the encoders it was trained from, which loads wherever they are.
+
+    Examples:
+
+        nerfound shrink foundation -o small
+
+        nerfound fit examples.txt --foundation small -o recognizer
+    """
+    with errors_as_messages():
+        from ..mini import shrink as shrink_foundation
+
+        path = shrink_foundation(
+            source, output, rank=rank, token_encoder=token_encoder, concept_encoder=concept_encoder
+        )
+    typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB; load it with nerfound.load({str(output)!r})")
+
+
 def benchmark(
     encoder: Annotated[
         list[str],
@@ -72,18 +98,29 @@ def benchmark(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")],
     k: Annotated[
-        list[int] | None, typer.Option(help="Examples per concept [default: 1 2 4 8 16 32 64].", metavar="K …")
+        list[int] | None,
+        typer.Option(
+            help="Examples per concept; 0 is for recipe 'nerfound' alone [default: 0 1 2 4 8 16 32 64].", metavar="K …"
+        ),
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Draws of each support set.")] = 10,
     protocol: Annotated[
         list[str] | None,
-        typer.Option(help="'blog' (token F1, linear head), 'entity' (BIO, decoding) [default: both].", metavar="P …"),
+        typer.Option(help="'blog' (F1 of words), 'entity' (F1 of entities) [default: both].", metavar="P …"),
+    ] = None,
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="'blog' (plain heads), 'nerfound' (heads that start from the concepts' names and descriptions, for "
+            "dual encoders trained with a boundary loss: a line of its own, 'NAME + prior') [default: both].",
+            metavar="R …",
+        ),
     ] = None,
     token_layers: Annotated[
         list[int] | None,
         typer.Option(help="Hidden states that make a token vector, the same for every encoder.", metavar="LAYER …"),
     ] = None,
-    l2: Annotated[float, typer.Option(help="Penalty of every head.")] = 0.01,
+    l2: Annotated[float, typer.Option(help="Penalty of the heads of recipe 'blog'.")] = 0.01,
     split: Annotated[Literal["test", "dev"], typer.Option(help="'dev' for choosing anything.")] = "test",
     test_limit: Annotated[int | None, typer.Option(help="Score on this many sentences only.")] = None,
     vectors: Annotated[Path | None, typer.Option(help="Folder of token vectors that runs are to share.")] = None,
@@ -109,9 +146,10 @@ def benchmark(
             _each_once([_named(value, "--encoder") for value in encoder], "--encoder"),
             [_named(value, "--data") if "=" in value and not Path(value).exists() else (None, value) for value in data],
             output,
-            shots=k or [1, 2, 4, 8, 16, 32, 64],
+            shots=k or None,
             repeats=repeats,
             protocols=protocol or ["blog", "entity"],
+            recipes=recipe or ["blog", "nerfound"],
             token_layers=tuple(token_layers) if token_layers else None,
             l2=l2,
             split=split,

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from .errors import errors_as_messages
 
-ENCODER_HELP = "Hub id or folder of a foundation, or of any plain encoder; by default all-MiniLM-L6-v2."
+ENCODER_HELP = "Hub id or folder of a foundation, or of any plain encoder; by default nerfound-mini."
 EXAMPLES_HELP = (
     "Labelled examples: .txt with inline markup, .jsonl, .conll/.bio/.tsv, .parquet, or the id of a datasets data set."
 )
@@ -24,6 +24,14 @@ class OutputFormat(StrEnum):
     jsonl = "jsonl"
     csv = "csv"
     conll = "conll"
+    html = "html"
+
+
+class FitRecipe(StrEnum):
+    """What a head starts from."""
+
+    nerfound = "nerfound"
+    blog = "blog"
 
 
 class FitMode(StrEnum):
@@ -35,12 +43,19 @@ class FitMode(StrEnum):
 
 
 def fit(
-    examples: Annotated[str, typer.Argument(help=EXAMPLES_HELP)],
+    examples: Annotated[
+        str | None, typer.Argument(help=EXAMPLES_HELP + " None with --concepts: names and descriptions alone.")
+    ] = None,
+    *,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the recognizer.")],
     foundation: Annotated[str | None, typer.Option(help=ENCODER_HELP)] = None,
     concepts: Annotated[Path | None, typer.Option(help="JSON file: concept to description.")] = None,
     nested: Annotated[bool, typer.Option(help="Entities may overlap.")] = False,
     mode: Annotated[FitMode, typer.Option(help="Train the head alone, or all weights, or LoRA.")] = FitMode.head,
+    recipe: Annotated[
+        FitRecipe,
+        typer.Option(help="'nerfound': start from the concepts' names and descriptions; 'blog': from nothing."),
+    ] = FitRecipe.nerfound,
     l2: Annotated[float | None, typer.Option(help="Penalty of the head; cross-validated by default.")] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     seed: Annotated[int, typer.Option(help="Of fine-tuning.")] = 0,
@@ -51,19 +66,28 @@ def fit(
 
         nerfound fit examples.txt --foundation foundation -o recognizer
 
+        nerfound fit --concepts concepts.json -o recognizer
+
         nerfound fit train.jsonl --foundation FacebookAI/roberta-base --mode lora -o recognizer
     """
     with errors_as_messages():
         from ..fewshot import fit as fit_recognizer
-        from ..fewshot import read_examples
-        from ..offline import DEFAULT_ENCODER
+        from ..fewshot import read_concepts, read_examples
+        from ..fewshot.formats import SupportSet
+        from ..offline import DEFAULT_FOUNDATION
 
-        support = read_examples(examples, concepts=concepts, nested=nested)
+        if examples is not None:
+            support = read_examples(examples, concepts=concepts, nested=nested)
+        elif concepts is not None:
+            support = SupportSet((), read_concepts(concepts))
+        else:
+            raise ValueError("nothing to fit on: give examples, or the names of concepts with --concepts.")
         recognizer = fit_recognizer(
             support,
-            foundation=foundation or DEFAULT_ENCODER,
+            foundation=foundation or DEFAULT_FOUNDATION,
             nested=nested,
             mode=mode.value,
+            recipe=recipe.value,
             l2=l2,
             batch_size=batch_size,
             seed=seed,
@@ -86,6 +110,8 @@ def extract(
     Examples:
 
         nerfound extract recognizer reviews.txt --format csv -o entities.csv
+
+        nerfound extract recognizer reviews.txt --format html -o entities.html
 
         tail -f log.txt | nerfound extract recognizer -
     """

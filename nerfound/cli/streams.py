@@ -17,9 +17,11 @@ import rich.progress
 from transformers import pipeline
 
 from ..fewshot.tags import spans_to_tags
+from ..pages import PAGE_END, page_start
+from ..rendering_nuner import STYLE, Entities, render_entities
 from ..spans import Span, segment_words
 
-Found = tuple[int, str, list[dict[str, Any]]]
+Found = tuple[int, str, Entities]
 """The number of a text's line, the text, its entities."""
 
 
@@ -92,10 +94,24 @@ def _write_conll(found: Iterable[Found], sink: TextIO) -> None:
         sink.write("\n")
 
 
+def _write_html(found: Iterable[Found], sink: TextIO) -> None:
+    sink.write(page_start("Entities", "Rest on one to see its score and place.", _PAGE_STYLE + STYLE))
+    for _, text, entities in found:
+        if text.strip():
+            sink.write(render_entities(text, entities, entities.concepts, style=False) + "\n")
+    sink.write(PAGE_END)
+
+
+_PAGE_STYLE = """\
+body { max-width: 50rem; }
+.nerfound-text + .nerfound-text { margin-top: 0.8rem; padding-top: 0.8rem;
+  border-top: 1px solid light-dark(#ddd, #333); }
+"""
 _WRITERS: dict[str, Callable[[Iterable[Found], TextIO], None]] = {
     "jsonl": _write_jsonl,
     "csv": _write_csv,
     "conll": _write_conll,
+    "html": _write_html,
 }
 
 

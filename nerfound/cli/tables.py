@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -41,19 +41,23 @@ def headline_rows(summary: pd.DataFrame) -> list[dict[str, Any]]:
 def transfer_table(summary: pd.DataFrame) -> Table:
     """The headline figures, the encoders of a task one below the other, in percent."""
     cells = {(row["task"], row["encoder"], row["k"]): row for row in headline_rows(summary)}
-    tasks, encoders, shots = (list(dict.fromkeys(values)) for values in zip(*cells, strict=True))
+    tasks, encoders, ks = (list(dict.fromkeys(values)) for values in zip(*cells, strict=True))
     metrics = [name for name in HEADLINES if name in set(summary["metric"])]
+    shots = sorted(ks)
     table = Table(
         "task", "encoder", *(f"k={k}" for k in shots), title=" / ".join(METRICS[name].title for name in metrics)
     )
     for task in tasks:
         for encoder in encoders:
-            values = [
-                " / ".join(
-                    f"{100 * cells[task, encoder, k][name]:.1f} ± {100 * cells[task, encoder, k][f'{name}_std']:.1f}"
-                    for name in metrics
-                )
-                for k in shots
-            ]
+            values = [_headline_cell(cells.get((task, encoder, k)), metrics) for k in shots]
             table.add_row(task, encoder, *values, end_section=encoder == encoders[-1])
     return table
+
+
+def _headline_cell(row: Mapping[str, Any] | None, metrics: Sequence[str]) -> str:
+    """The figures of a row; empty without one, as for an encoder that needs examples at k = 0."""
+    if row is None:
+        return ""
+    return " / ".join(
+        f"{100 * row[name]:.1f}" + (f" ± {100 * row[f'{name}_std']:.1f}" if row["k"] else "") for name in metrics
+    )

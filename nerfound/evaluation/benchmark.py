@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -17,10 +18,11 @@ import torch
 from filelock import FileLock, Timeout
 
 from ..fewshot.fitting import load_foundation
-from ..fewshot.heads import DEFAULT_L2
+from ..fewshot.heads import DEFAULT_L2, LinearHead
 from ..fewshot.sampler import sample_k_shot
 from ..files import atomic_path
-from .probes import PROTOCOLS, SupportVectors, TestVectors
+from .probes import PROTOCOLS, SupportVectors, TestVectors, untouched_head
+from .recipes import NERFOUND, RECIPES, Setting, TaskPrior, line_of, load_priors, settings_of
 from .summary import AVERAGE
 from .tasks import Task
 from .vectors import VectorCache
@@ -28,12 +30,13 @@ from .vectors import VectorCache
 _WORTH_A_WORKER = 300_000
 """Tokens × dimensions from which heads are fitted at once: with less, the workers wait for the interpreter."""
 
-SHOTS = (1, 2, 4, 8, 16, 32, 64)
+SHOTS = (0, 1, 2, 4, 8, 16, 32, 64)
 REPEATS = 10
 
 _METHOD = 2
 """Raised when the same input would get other scores: finished cells of an earlier method are computed anew."""
-
+_PRIOR_METHOD = 1
+"""The same for heads with a prior alone: raise it when the recipe `nerfound` gives other heads."""
 
 Progress = Callable[[str, int, int], None]
 """Is told what is going on, and how many of how many heads are fitted and scored."""
@@ -60,7 +63,8 @@ class BenchmarkResult:
     """What `run_benchmark` returns.
 
     Args:
-        frame (`pandas.DataFrame`): a row per task, encoder, protocol, k, seed and class, and rows of averages.
+        frame (`pandas.DataFrame`): a row per task, encoder, protocol, k, seed and class, and rows of averages. An
+            encoder's heads with a prior are an encoder of their own there, `<name> + prior`.
         weights, data (`dict[str, str]`): hash of each encoder's weights and layers, and of each task's sentences.
         timing (`Timing`): of this call; what was finished before costs nothing.
     """
@@ -76,9 +80,10 @@ def run_benchmark(
     tasks: Sequence[Task],
     output: Path,
     *,
-    shots: Sequence[int] = SHOTS,
+    shots: Sequence[int] | None = None,
     repeats: int = REPEATS,
     protocols: Sequence[str] = PROTOCOLS,
+    recipes: Sequence[str] = RECIPES,
     token_layers: tuple[int, ...] | None = None,
     l2: float = DEFAULT_L2,
     batch_size: int = 64,
@@ -95,22 +100,30 @@ def run_benchmark(
         encoders (`Mapping[str, str]`): name in the rows, and Hub id or folder.
         tasks (`Sequence[Task]`): from `read_task`.
         output (`Path`): gets `cells.jsonl`, `support_sets.parquet`, `results.parquet` and the folder `vectors`.
-        shots (`Sequence[int]`): examples per concept.
+        shots (`Sequence[int]`, *optional*): examples per concept; `SHOTS` by default. k = 0 is for heads with a prior
+            alone.
         repeats (`int`): draws of the support set; their seeds are 0, 1, ….
         protocols (`Sequence[str]`): of `PROTOCOLS`.
+        recipes (`Sequence[str]`): of `RECIPES`. `"nerfound"` is for dual encoders that were trained with a boundary
+            loss; others have no prior, and nor has any with `token_layers`, which are not those it was trained for.
         token_layers (`tuple[int]`, *optional*): the same for every encoder; its own by default.
-        l2 (`float`): penalty of every head.
+        l2 (`float`): penalty of every head of the recipe `"blog"`; that of the others follows from the support set.
         batch_size (`int`): sentences embedded at a time.
         vectors (`Path`, *optional*): folder of token vectors, if other runs are to share them.
         progress (`Progress`): is told what is going on.
 
     Raises:
-        ValueError: if there is no encoder, task, k or repeat, or a protocol is unknown, or two tasks have one name.
+        ValueError: if there is no encoder, task, k or repeat, or a protocol or recipe is unknown, or two tasks have
+            one name; or what is asked for needs a prior, and no encoder has one.
     """
-    _check(encoders, tasks, shots, repeats, protocols, l2)
+    ks = SHOTS if shots is None else shots
+    _check(encoders, tasks, ks, repeats, protocols, recipes, l2)
+    priors = load_priors(encoders, tasks) if NERFOUND in recipes and token_layers is None else {}
+    _check_lines(encoders, recipes, priors, without_examples=shots is not None and 0 in shots)
+    plans = {encoder: settings_of(recipes, protocols, ks, repeats, has_prior=encoder in priors) for encoder in encoders}
     output.mkdir(parents=True, exist_ok=True)
     with _alone_in(output):
-        return _run(encoders, tasks, output, shots, repeats, protocols, token_layers, l2, batch_size, vectors, progress)
+        return _run(encoders, tasks, output, plans, priors, protocols, token_layers, l2, batch_size, vectors, progress)
 
 
 @contextmanager
@@ -131,8 +144,8 @@ def _run(
     encoders: Mapping[str, str],
     tasks: Sequence[Task],
     output: Path,
-    shots: Sequence[int],
-    repeats: int,
+    plans: Mapping[str, Sequence[Setting]],
+    priors: Mapping[str, Mapping[str, TaskPrior]],
     protocols: Sequence[str],
     token_layers: tuple[int, ...] | None,
     l2: float,
@@ -141,11 +154,12 @@ def _run(
     progress: Progress,
 ) -> BenchmarkResult:
     """`run_benchmark`, alone in its folder."""
-    draws = {task.name: _draw(task, shots, repeats) for task in tasks}
+    drawn = sorted({(setting.k, setting.seed) for plan in plans.values() for setting in plan})
+    draws = {task.name: _draw(task, drawn) for task in tasks}
     _write_frame(_support_sets(tasks, draws), output / "support_sets.parquet")
     cells = _Cells(output / "cells.jsonl")
     result = BenchmarkResult(pd.DataFrame(), data={task.name: hash_task(task) for task in tasks})
-    total = len(encoders) * len(tasks) * len(shots) * repeats * len(protocols)
+    total = len(tasks) * sum(map(len, plans.values()))
     rows: list[dict[str, Any]] = []
     done = 0
     for encoder, path in encoders.items():
@@ -155,28 +169,27 @@ def _run(
         result.weights[encoder] = cache.fingerprint
         reader = hashlib.sha256(model.tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
         for task in tasks:
-            wanted = {
-                (protocol, k, seed): _cell_key(cache.fingerprint, reader, result.data[task.name], protocol, k, seed, l2)
-                for k in shots
-                for seed in range(repeats)
-                for protocol in protocols
-            }
+            prior = priors.get(encoder, {}).get(task.name)
+            read = cache.fingerprint, reader, result.data[task.name]
+            wanted = {setting: _cell_key(*read, *_made_by(setting, l2, prior)) for setting in plans[encoder]}
             missing = [setting for setting, key in wanted.items() if key not in cells]
             if missing:
                 progress(f"{encoder} on {task.name}: embedding", done, total)
                 done += len(wanted) - len(missing)
                 # Closed, so that an interrupt restores the number of threads, however long its traceback is kept
-                with closing(_probe(cache, task, draws[task.name], missing, l2, batch_size, result.timing)) as fitted:
-                    for (protocol, k, seed), scores in fitted:
-                        cells.add(wanted[protocol, k, seed], scores)
+                probe = _probe(cache, task, draws[task.name], missing, l2, prior, batch_size, result.timing)
+                with closing(probe) as fitted:
+                    for setting, scores in fitted:
+                        cells.add(wanted[setting], scores)
                         done += 1
-                        progress(f"{encoder} on {task.name}: k={k}", done, total)
+                        progress(f"{line_of(encoder, setting.recipe)} on {task.name}: k={setting.k}", done, total)
             else:
                 done += len(wanted)
             rows += [
-                {"task": task.name, "encoder": encoder, "protocol": protocol, "k": k, "seed": seed} | row
-                for (protocol, k, seed), key in wanted.items()
-                for row in cells[key]
+                row
+                for setting, key in wanted.items()
+                for row in _frame_rows(task.name, encoder, setting, cells[key])
+                if row["protocol"] in protocols
             ]
     progress("done", done, total)
     result.frame = pd.DataFrame(rows)
@@ -184,30 +197,57 @@ def _run(
     return result
 
 
+def _made_by(setting: Setting, l2: float, prior: TaskPrior | None) -> tuple[Any, ...]:
+    """What makes a head, for the key of its cell."""
+    if setting.recipe == NERFOUND and prior is not None:
+        return NERFOUND, _PRIOR_METHOD, setting.k, setting.seed, prior.fingerprint
+    return setting.protocol, setting.k, setting.seed, l2
+
+
+def _frame_rows(
+    task: str, encoder: str, setting: Setting, scores: Iterable[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """The rows of a cell as rows of the frame; those of a head that is scored in all protocols name theirs."""
+    line = line_of(encoder, setting.recipe)
+    of_setting = {"task": task, "encoder": line, "protocol": setting.protocol, "k": setting.k, "seed": setting.seed}
+    return (of_setting | row for row in scores)
+
+
 def _probe(
     cache: VectorCache,
     task: Task,
     draws: Mapping[tuple[int, int], list[int]],
-    settings: Sequence[tuple[str, int, int]],
+    settings: Sequence[Setting],
     l2: float,
+    prior: TaskPrior | None,
     batch_size: int,
     timing: Timing,
-) -> Generator[tuple[tuple[str, int, int], list[dict[str, Any]]], None, None]:
-    """Fit and score the heads of some settings (protocol, k, seed)."""
+) -> Generator[tuple[Setting, list[dict[str, Any]]], None, None]:
+    """Fit and score the heads of some settings."""
     concepts = list(task.train.concepts)
-    drawn = sorted({index for _, k, seed in settings for index in draws[k, seed]})
+    drawn = sorted({index for setting in settings for index in draws[setting.k, setting.seed]})
     position = {index: i for i, index in enumerate(drawn)}
     with timing.add_to("embedding"):
-        support = SupportVectors(cache.embed([task.train.examples[i] for i in drawn], batch_size=batch_size), concepts)
+        embedded = cache.embed([task.train.examples[i] for i in drawn], batch_size=batch_size)
+        support = SupportVectors(embedded, concepts) if drawn else None
         test = TestVectors(cache.embed(task.test, batch_size=batch_size), concepts)
 
-    def fit(setting: tuple[str, int, int]) -> Any:
-        protocol, k, seed = setting
-        return support.fit([position[i] for i in draws[k, seed]], protocol, l2)
+    def fit(setting: Setting) -> LinearHead:
+        sentences = [position[i] for i in draws[setting.k, setting.seed]]
+        if setting.protocol is not None:
+            assert support is not None
+            return support.fit(sentences, setting.protocol, l2)
+        assert prior is not None
+        if support is None or not sentences:
+            return untouched_head(prior.head)
+        return support.fit_from(prior.head, sentences)
 
-    def features(setting: tuple[str, int, int]) -> int:
-        _, k, seed = setting
-        return int(support.tokens_of([position[i] for i in draws[k, seed]]).sum()) * support.vectors.shape[1]
+    def score(head: LinearHead, setting: Setting) -> list[dict[str, Any]]:
+        return test.score_in_all(head) if setting.protocol is None else test.score(head, setting.protocol)
+
+    def features(setting: Setting) -> int:
+        sentences = [position[i] for i in draws[setting.k, setting.seed]]
+        return 0 if support is None else int(support.tokens_of(sentences).sum()) * support.vectors.shape[1]
 
     workers = torch.get_num_threads()
     with _one_thread_each(workers) as pool:
@@ -216,7 +256,7 @@ def _probe(
                 at_once = max(map(features, group)) > _WORTH_A_WORKER
                 heads = list(pool.map(fit, group) if at_once else map(fit, group))
             with timing.add_to("scoring"):
-                scores = list(pool.map(lambda pair: test.score(pair[0], pair[1][0]), zip(heads, group, strict=True)))
+                scores = list(pool.map(score, heads, group))
             yield from zip(group, scores, strict=True)
 
 
@@ -282,12 +322,8 @@ def hash_task(task: Task) -> str:
     return digest.hexdigest()[:32]
 
 
-def _draw(task: Task, shots: Sequence[int], repeats: int) -> dict[tuple[int, int], list[int]]:
-    return {
-        (k, seed): sample_k_shot(task.train.examples, k, seed, task.train.concepts)
-        for k in shots
-        for seed in range(repeats)
-    }
+def _draw(task: Task, drawn: Iterable[tuple[int, int]]) -> dict[tuple[int, int], list[int]]:
+    return {(k, seed): sample_k_shot(task.train.examples, k, seed, task.train.concepts) for k, seed in drawn}
 
 
 def _support_sets(tasks: Iterable[Task], draws: Mapping[str, Mapping[tuple[int, int], list[int]]]) -> pd.DataFrame:
@@ -298,7 +334,8 @@ def _support_sets(tasks: Iterable[Task], draws: Mapping[str, Mapping[tuple[int, 
             for task in tasks
             for (k, seed), indices in draws[task.name].items()
             for index in indices
-        ]
+        ],
+        columns=["task", "k", "seed", "index", "text"],
     )
 
 
@@ -313,16 +350,19 @@ def _check(
     shots: Sequence[int],
     repeats: int,
     protocols: Sequence[str],
+    recipes: Sequence[str],
     l2: float,
 ) -> None:
-    for name, given in (("encoder", encoders), ("task", tasks), ("k", shots), ("protocol", protocols)):
-        if not given:
+    given = {"encoder": encoders, "task": tasks, "k": shots, "protocol": protocols, "recipe": recipes}
+    for name, values in given.items():
+        if not values:
             raise ValueError(f"no {name} is given: a benchmark needs at least one.")
-    if repeats < 1 or min(shots) < 1:
-        raise ValueError(f"repeats={repeats}, k={min(shots)}: both must be at least 1.")
-    unknown = set(protocols) - set(PROTOCOLS)
-    if unknown:
-        raise ValueError(f"protocol {', '.join(sorted(unknown))} is unknown: choose from {', '.join(PROTOCOLS)}.")
+    if repeats < 1 or min(shots) < 0:
+        raise ValueError(f"repeats={repeats}, k={min(shots)}: give at least 1 repeat, and k from 0.")
+    for name, values, known in (("protocol", protocols, PROTOCOLS), ("recipe", recipes, RECIPES)):
+        unknown = set(values) - set(known)
+        if unknown:
+            raise ValueError(f"{name} {', '.join(sorted(unknown))} is unknown: choose from {', '.join(known)}.")
     if not l2 > 0:
         raise ValueError(f"l2={l2}: the penalty must be positive, such as {DEFAULT_L2}.")
     names = [task.name for task in tasks]
@@ -331,3 +371,22 @@ def _check(
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise ValueError(f"two tasks are called {', '.join(sorted(twice))}: name them with NAME=SOURCE.")
+
+
+def _check_lines(
+    encoders: Iterable[str], recipes: Sequence[str], priors: Iterable[str], *, without_examples: bool
+) -> None:
+    """Refuse what no encoder can do, and two lines of one name."""
+    only_prior = set(recipes) == {NERFOUND}
+    lacking = [encoder for encoder in encoders if encoder not in priors]
+    if not priors and (only_prior or without_examples):
+        raise ValueError(
+            f"{'k=0' if without_examples else f'recipe {NERFOUND}'} needs an encoder that brings a prior, and none of "
+            f"{', '.join(lacking)} does: give a dual encoder that was trained with --boundary_weight above 0, with its "
+            f"own token layers and the recipe {NERFOUND}."
+        )
+    if only_prior and lacking:
+        warnings.warn(f"no line for {', '.join(lacking)}, without a prior: add the recipe blog", stacklevel=3)
+    taken = {line_of(encoder, NERFOUND) for encoder in priors} & set(encoders)
+    if taken:
+        raise ValueError(f"{', '.join(sorted(taken))} is what the line of another encoder is called: rename it.")

@@ -43,15 +43,21 @@ made monotone by a running maximum and interpolated linearly in log2 k between t
 - `>{last}`: not reached with {last} examples per concept, the most that were measured; `≤{first}`: already surpassed
   with {first}, the fewest. These are bounds; nothing is extrapolated. A ratio with a bound in it is a bound, and `–`
   where two bounds say nothing.
+{without_examples}\
 - Intervals are 95 % percentile bootstrap intervals of the ratio, too narrow where there are fewer than five draws.
   Draws are resampled for both encoders together. A resample whose ratio is a bound counts as all that the bound allows,
   so that an interval may be open: `≥5.1`.
 """
 
+_WITHOUT_EXAMPLES = """\
+- k=0: what {baseline} needs for what the other encoder reaches with no example at all, and the interval of that number;
+  there is no ratio. Otherwise k = 0 is left out: curves begin at k = {first}.
+"""
+
 
 @dataclass(frozen=True)
 class Bounded:
-    """A positive number, or a bound on one.
+    """A number from 0, or a bound on one.
 
     As text, whole numbers stay whole; others get two digits, or all that stand before the point. Bounds are rounded so
     that they stay true.
@@ -140,21 +146,28 @@ def efficiency_table(frame: pd.DataFrame, baseline: str, encoder: str, metric: s
         the target is what the encoder reaches with k examples, missing where it is a round score (every 5 points, where
         either was measured); `target`, between 0 and 1; `baseline_needs` and `encoder_needs` (`Bounded`); `ratio` of
         the two (`Bounded` or `None`); and its 95 % bootstrap interval over draws, `low` (0 if open) to `high` (infinite
-        if open).
+        if open). At `k` 0, where the encoder was measured there, `encoder_needs` is 0, `ratio` is `None` and the
+        interval is that of `baseline_needs`.
 
     Raises:
         ValueError: if there is no such encoder or metric, or a score is missing.
     """
     scores = scores_of(frame, metric)
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for task in scores.tasks:
-        draws = scores.draws(task, baseline), scores.draws(task, encoder)
+        draws = scores.fitted(task, baseline), scores.fitted(task, encoder)
         base, other = (values.mean(axis=0) for values in draws)
         resampled_base, resampled_other = (bootstrap_means(values) for values in draws)
-        for k, target, resampled_target in _targets(scores, base, other, resampled_other):
-            needs = examples_needed(scores.ks, base, target), examples_needed(scores.ks, other, target)
-            base_low, base_high = _reach(scores.ks, resampled_base, resampled_target)
-            other_low, other_high = _reach(scores.ks, resampled_other, resampled_target)
+        zero_shot = scores.zero_shot(task, encoder)
+        if zero_shot is not None:
+            lows, highs = _reach(scores.shots, resampled_base, np.full(len(resampled_base), zero_shot))
+            interval = np.quantile(lows, TAILS[0], method="lower"), np.quantile(highs, TAILS[1], method="higher")
+            needs = examples_needed(scores.shots, base, zero_shot), Bounded(0)
+            rows.append((task, 0, zero_shot, *needs, None, *map(float, interval)))
+        for k, target, resampled_target in _targets(scores.shots, base, other, resampled_other):
+            needs = examples_needed(scores.shots, base, target), examples_needed(scores.shots, other, target)
+            base_low, base_high = _reach(scores.shots, resampled_base, resampled_target)
+            other_low, other_high = _reach(scores.shots, resampled_other, resampled_target)
             with np.errstate(divide="ignore"):  # a lower bound of 0 in the denominator: no upper one of the ratio
                 low = np.quantile(base_low / other_high, TAILS[0], method="lower")
                 high = np.quantile(base_high / other_low, TAILS[1], method="higher")
@@ -163,10 +176,12 @@ def efficiency_table(frame: pd.DataFrame, baseline: str, encoder: str, metric: s
     return pd.DataFrame(rows, columns=columns).astype({"k": "Int64"})
 
 
-def _targets(scores: Scores, base: Array, other: Array, resampled: Array) -> Iterator[tuple[int | None, float, Array]]:
+def _targets(
+    shots: Sequence[int], base: Array, other: Array, resampled: Array
+) -> Iterator[tuple[int | None, float, Array]]:
     """Targets, with what they are in each resample: what the encoder reaches there, or the same round score."""
     monotone = np.maximum.accumulate(resampled, axis=1)
-    for column, (k, target) in enumerate(zip(scores.ks, np.maximum.accumulate(other), strict=True)):
+    for column, (k, target) in enumerate(zip(shots, np.maximum.accumulate(other), strict=True)):
         yield k, float(target), monotone[:, column]
     lowest, highest = min(base[0], other[0]), max(base.max(), other.max())
     for step in range(max(1, math.ceil(lowest / _STEP - _EQUAL)), math.floor(highest / _STEP + _EQUAL) + 1):
@@ -190,8 +205,7 @@ def efficiency_markdown(
     for metric in [name for name in metrics_in(frame) if name in metrics]:
         scores = scores_of(frame, metric)
         if not parts:
-            setting = {"draws": counted_draws(len(scores.seeds)), "first": scores.ks[0], "last": scores.ks[-1]}
-            parts += ["# Data efficiency\n", _PREFACE.format(baseline=baseline, **setting)]
+            parts += ["# Data efficiency\n", _preface(scores, baseline)]
         for encoder in [name for name in scores.encoders if name != baseline]:
             table = efficiency_table(frame, baseline, encoder, metric)
             parts += [
@@ -199,6 +213,14 @@ def efficiency_markdown(
                 *_sections(table, baseline, encoder),
             ]
     return "\n".join(parts)
+
+
+def _preface(scores: Scores, baseline: str) -> str:
+    setting = {"baseline": baseline, "first": scores.shots[0], "last": scores.shots[-1]}
+    others = (encoder for encoder in scores.encoders if encoder != baseline)
+    measured = any(scores.zero_shot(scores.tasks[0], encoder) is not None for encoder in others)
+    without_examples = _WITHOUT_EXAMPLES.format(**setting) if measured else ""
+    return _PREFACE.format(draws=counted_draws(len(scores.seeds)), without_examples=without_examples, **setting)
 
 
 def _sections(table: pd.DataFrame, baseline: str, encoder: str) -> Iterator[str]:
@@ -221,8 +243,14 @@ def _by_task(table: pd.DataFrame) -> list[tuple[str, list[Any]]]:
 
 
 def _ratio_lines(task: str, rows: list[Any]) -> Iterator[list[str]]:
-    yield [task, *(f"{row.baseline_needs} ({row.ratio}×)" if row.ratio else _UNDEFINED for row in rows)]
+    yield [task, *map(_ratio_cell, rows)]
     yield ["*95 % interval*", *(_interval(row.low, row.high) for row in rows)]
+
+
+def _ratio_cell(row: Any) -> str:
+    if row.k == 0:
+        return str(row.baseline_needs)
+    return f"{row.baseline_needs} ({row.ratio}×)" if row.ratio else _UNDEFINED
 
 
 def _target_line(row: Any) -> list[str]:

@@ -27,7 +27,7 @@ def write_reports(result: BenchmarkResult, output: Path, run: Mapping[str, Any] 
 
     Args:
         result (`BenchmarkResult`): of `run_benchmark`. The others are compared with its first encoder; where there
-            is only one, there is no `efficiency.md`.
+            is only one, or no k above 0, there is no `efficiency.md`.
         output (`Path`): a folder that exists.
         run (`Mapping[str, Any]`, *optional*): what else `run.json` is to say, such as the command.
     """
@@ -37,7 +37,7 @@ def write_reports(result: BenchmarkResult, output: Path, run: Mapping[str, Any] 
         [paired_differences(frame[frame["encoder"].isin(pair)], pair[0]) for pair in _pairs(encoders)]
     )
     write_text_atomically(output / "results.md", results_markdown(summarise(frame), differences))
-    if len(encoders) > 1:
+    if len(encoders) > 1 and frame["k"].any():
         write_text_atomically(output / "efficiency.md", efficiency_markdown(frame, encoders[0]))
     facts = {
         "hashes": {"encoders": result.weights, "data": result.data},

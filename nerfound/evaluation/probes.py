@@ -16,12 +16,20 @@ from torch import Tensor
 
 from ..decoding import word_scores
 from ..fewshot.embedding import EmbeddedExamples
+from ..fewshot.fitting import fit_few_shot_head
 from ..fewshot.heads import LinearHead, fit_linear_head
+from ..fewshot.priors import HeadPrior
 from ..spans import decode_bio, decode_spans, segment_words
 from .counting import entity_rows, word_rows
 
 PROTOCOLS = ("blog", "entity")
-"""`"blog"`: multinomial head over outside and the concepts, word by word; `"entity"`: BIO head, legal decoding."""
+"""`"blog"`: F1 of words, by a multinomial head over outside and the concepts, word by word; `"entity"`: F1 of entities,
+by a BIO head and legal decoding. A head with a prior is a BIO head in both: words are labelled by decoded entities."""
+
+
+def untouched_head(prior: HeadPrior) -> LinearHead:
+    """The head of a prior that no example has moved."""
+    return LinearHead(prior.weight, prior.bias, 0.0, torch.empty(0))
 
 
 class SupportVectors:
@@ -48,6 +56,12 @@ class SupportVectors:
             classes = 1 + len(self.concepts)
             return fit_linear_head(vectors, (labels + 1) // 2, classes, l2=l2, factors=torch.eye(classes))
         return fit_linear_head(vectors, labels, 1 + 2 * len(self.concepts), l2=l2)
+
+    def fit_from(self, prior: HeadPrior, sentences: Sequence[int]) -> LinearHead:
+        """Fit a BIO head that starts from a prior on some of the sentences, as `nerfound.fit` does."""
+        tokens = self.tokens_of(sentences)
+        support = self.vectors[tokens], self.labels[tokens], self.groups[tokens]
+        return fit_few_shot_head(*support, 1 + 2 * len(self.concepts), prior=prior)
 
 
 class TestVectors:
@@ -96,15 +110,30 @@ class TestVectors:
             `list[dict[str, Any]]`: rows of `word_rows`; for `"entity"` with those of `entity_rows` merged in, whose
             `support` counts.
         """
-        log_p = F.log_softmax(head(self.vectors), dim=-1).numpy()
+        if protocol == "entity":
+            words, entities = self._score_decoded(head)
+            return [w | e for w, e in zip(words, entities, strict=True)]
+        found = np.full(len(self.words), -1)
         first, end = self.tokens.T
-        if protocol == "blog":
-            found = np.full(len(self.words), -1)
-            found[self.positions[self.owned]] = word_scores(log_p, first, end).argmax(-1)[self.owned] - 1
-            return word_rows(self.gold_words, found, self.concepts)
-        spans = self._decode(word_scores(log_p, first, end, slice(1, None, 2), slice(2, None, 2)))
+        scores = word_scores(self._log_p(head), first, end)
+        found[self.positions[self.owned]] = scores.argmax(-1)[self.owned] - 1
+        return word_rows(self.gold_words, found, self.concepts)
+
+    def score_in_all(self, head: LinearHead) -> list[dict[str, Any]]:
+        """Scores of one BIO head in all protocols: the rows of `score`, each with its `protocol`."""
+        words, entities = self._score_decoded(head)
+        both = [w | e for w, e in zip(words, entities, strict=True)]
+        return [{"protocol": "blog"} | row for row in words] + [{"protocol": "entity"} | row for row in both]
+
+    def _score_decoded(self, head: LinearHead) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The rows of words, each labelled by the decoded entity that it is in, and those of the entities."""
+        first, end = self.tokens.T
+        spans = self._decode(word_scores(self._log_p(head), first, end, slice(1, None, 2), slice(2, None, 2)))
         words = word_rows(self.gold_words, self._label_words(spans), self.concepts)
-        return [w | e for w, e in zip(words, entity_rows(self.gold_spans, spans, self.concepts), strict=True)]
+        return words, entity_rows(self.gold_spans, spans, self.concepts)
+
+    def _log_p(self, head: LinearHead) -> np.ndarray:
+        return F.log_softmax(head(self.vectors), dim=-1).numpy()
 
     def _decode(self, scores: np.ndarray) -> np.ndarray:
         """Entities `(spans, 3)` on the axis: those that begin in a word of their window's own, the earlier first."""

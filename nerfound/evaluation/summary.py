@@ -23,10 +23,22 @@ RESAMPLES = 10_000
 TAILS = (0.025, 0.975)
 """The quantiles between which a 95 % interval lies."""
 
+_WITH_PRIOR = " + prior"
+
 _VIEWS = {"token_f1": "Token", "strict_f1": "Strict entity", "exact_f1": "Exact entity", "partial_f1": "Partial entity"}
 _KEYS = ["task", "encoder", "seed", "k"]
 _CURVE = ["metric", "protocol", "task", "encoder"]
 _STATISTICS = ["k", "draws", "mean", "sd", "low", "high"]
+
+
+def line_with_prior(encoder: str) -> str:
+    """What the line of an encoder's heads with a prior is called; that of its plain heads has the encoder's name."""
+    return encoder + _WITH_PRIOR
+
+
+def has_prior(line: str) -> bool:
+    """Whether a line is one of heads that start from a prior, by its name."""
+    return line.endswith(_WITH_PRIOR)
 
 
 class Metric(NamedTuple):
@@ -43,8 +55,9 @@ class Metric(NamedTuple):
 
     @property
     def title(self) -> str:
-        """What it measures, and how: the same words in every heading."""
-        return f"{self.name}, {self.protocol} protocol"
+        """The same words in every heading: what it measures; with words labelled by decoded entities, that as well."""
+        decoded = self.protocol == "entity" and self.column == "token_f1"
+        return f"{self.name}, decoded" if decoded else self.name
 
 
 METRICS = {
@@ -64,9 +77,10 @@ class Scores:
 
     Args:
         tasks (`tuple[str]`): in order of appearance; then `"average"`, where there is more than one.
-        encoders (`tuple[str]`): in order of appearance.
+        encoders (`tuple[str]`): the lines of the curves, in order of appearance.
         seeds (`tuple[int]`), ks (`tuple[int]`): ascending.
-        values (`np.ndarray` of shape `(tasks, encoders, seeds, ks)`): between 0 and 1.
+        values (`np.ndarray` of shape `(tasks, encoders, seeds, ks)`): between 0 and 1; at k = 0 the same for every
+            seed, and NaN for encoders that need examples.
     """
 
     tasks: tuple[str, ...]
@@ -74,6 +88,20 @@ class Scores:
     seeds: tuple[int, ...]
     ks: tuple[int, ...]
     values: NDArray[np.float64]
+
+    @property
+    def shots(self) -> tuple[int, ...]:
+        """The `ks` without 0."""
+        return tuple(k for k in self.ks if k)
+
+    def fitted(self, task: str, encoder: str) -> NDArray[np.float64]:
+        """As `draws`, without k = 0: of shape `(seeds, shots)`."""
+        return self.draws(task, encoder)[:, len(self.ks) - len(self.shots) :]
+
+    def zero_shot(self, task: str, encoder: str) -> float | None:
+        """The score without any example; `None` for an encoder that has none."""
+        values = self.draws(task, encoder)[0, : len(self.ks) - len(self.shots)]
+        return None if np.isnan(values).any() or not len(values) else float(values[0])
 
     def draws(self, task: str, encoder: str) -> NDArray[np.float64]:
         """The scores of one encoder on one task, of shape `(seeds, ks)`.
@@ -101,7 +129,8 @@ def scores_of(frame: pd.DataFrame, metric: str) -> Scores:
 
     Raises:
         ValueError: if the metric is unknown, or a score of it is missing, or there twice, for any combination of the
-            frame's tasks, encoders, seeds and k; or a task is called "average".
+            frame's tasks, encoders, seeds and k; or a task is called "average". k = 0 has one draw, of seed 0, and may
+            be missing for an encoder on all tasks.
     """
     if metric not in METRICS:
         raise ValueError(f"metric {metric!r} is unknown: choose from {', '.join(METRICS)}.")
@@ -115,14 +144,20 @@ def scores_of(frame: pd.DataFrame, metric: str) -> Scores:
     seeds, ks = (tuple(sorted(int(value) for value in frame[key].unique())) for key in ("seed", "k"))
     if AVERAGE in tasks:
         raise ValueError(f"a task is called {AVERAGE!r}, which is what the mean over tasks is called: rename it.")
-    grid = drawn.reindex(pd.MultiIndex.from_product([tasks, encoders, seeds, ks], names=_KEYS))
+    without_examples = drawn[drawn.index.get_level_values("k") == 0].index.unique("encoder")
+    cells = [*product(tasks, encoders, seeds, (k for k in ks if k)), *product(tasks, without_examples, (0,), (0,))]
+    grid = drawn.reindex(pd.MultiIndex.from_tuples(cells, names=_KEYS))
     if grid.empty or grid.isna().any():
         missing = _name_first(grid.index[grid.isna()])
         raise ValueError(
             f"{metric} is missing for {missing or 'everything'}. Statistics are over the same draws for all: "
             "finish the benchmark, or take that task, encoder, seed or k out of the frame."
         )
-    values = grid.to_numpy().reshape(len(tasks), len(encoders), len(seeds), len(ks))
+    # What is the same for all seeds stands at seed 0 only
+    everywhere = [
+        (task, encoder, seed if k else 0, k) for task, encoder, seed, k in product(tasks, encoders, seeds, ks)
+    ]
+    values = drawn.reindex(everywhere).to_numpy().reshape(len(tasks), len(encoders), len(seeds), len(ks))
     if len(tasks) > 1:
         tasks, values = (*tasks, AVERAGE), np.concatenate([values, values.mean(axis=0, keepdims=True)])
     return Scores(tasks, encoders, seeds, ks, values)
@@ -162,8 +197,9 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         `pandas.DataFrame`: a row per metric, task (then the pseudo-task "average", where there is more than one),
-        encoder and k: `metric`, `protocol`, `task`, `encoder`, `k`, `draws` (their number), `mean`, `sd` (of single
-        draws; 0 where there is but one), and `low` and `high`, the 95 % percentile bootstrap interval of the mean.
+        encoder and k (no row at k = 0 for encoders that need examples): `metric`, `protocol`, `task`, `encoder`, `k`,
+        `draws` (their number, 1 at k = 0), `mean`, `sd` (of single draws; 0 where there is but one), and `low` and
+        `high`, the 95 % percentile bootstrap interval of the mean.
 
     Raises:
         ValueError: if a score is missing, or there twice.
@@ -209,7 +245,11 @@ def _curves(frame: pd.DataFrame) -> Iterator[tuple[dict[str, str], Scores]]:
 
 
 def _statistics(draws: NDArray[np.float64], ks: tuple[int, ...]) -> Iterator[dict[str, Any]]:
-    spread = draws.std(axis=0, ddof=1) if len(draws) > 1 else np.zeros(len(ks))
-    low, high = np.quantile(bootstrap_means(draws), TAILS, axis=0)
-    for k, *statistics in zip(ks, draws.mean(axis=0), spread, low, high, strict=True):
-        yield dict(zip(_STATISTICS, (k, len(draws), *map(float, statistics)), strict=True))
+    for k, values in zip(ks, draws.T, strict=True):
+        if np.isnan(values).any():
+            continue
+        drawn = values if k else values[:1]
+        spread = drawn.std(ddof=1) if len(drawn) > 1 else 0.0
+        low, high = np.quantile(bootstrap_means(drawn), TAILS)
+        statistics = map(float, (drawn.mean(), spread, low, high))
+        yield dict(zip(_STATISTICS, (k, len(drawn), *statistics), strict=True))

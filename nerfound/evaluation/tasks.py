@@ -7,7 +7,7 @@ import random
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -33,11 +33,43 @@ _SplitReader = Callable[[Concepts | None], SupportSet]
 
 @dataclass(frozen=True)
 class Task:
-    """A few-shot task: sentences to draw support sets from, and sentences to score on."""
+    """A few-shot task: sentences to draw support sets from, and sentences to score on.
+
+    Attributes:
+        name (`str`): of the task.
+        train (`SupportSet`): to draw from; its concepts are labels and their descriptions.
+        test (`tuple[Example, ...]`): to score on.
+        names (`Mapping[str, str]`): what the source calls labels in plain words; see [`natural_concepts`].
+    """
 
     name: str
     train: SupportSet
     test: tuple[Example, ...]
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+def natural_concepts(task: Task) -> dict[str, str]:
+    """The concepts of a task as a concept encoder is to read them: names in plain words, and descriptions.
+
+    The name is the one that the task gives the label (`name` in `types.json`), else the label in lower case with
+    underscores as spaces: `Restaurant_Name` is "restaurant name".
+
+    Returns:
+        `dict[str, str]`: name to description, in the order of the labels.
+
+    Raises:
+        ValueError: if two labels have the same name.
+    """
+    labels: dict[str, str] = {}
+    for label in task.train.concepts:
+        name = task.names.get(label) or " ".join(label.replace("_", " ").lower().split())
+        if name in labels:
+            raise ValueError(
+                f"{task.name}: the labels {labels[name]!r} and {label!r} are both {name!r} in plain words: "
+                f"give each a 'name' of its own in {DESCRIPTIONS_FILE}."
+            )
+        labels[name] = label
+    return {name: task.train.concepts[label] for name, label in labels.items()}
 
 
 @dataclass(frozen=True)
@@ -170,7 +202,7 @@ def read_task(
       treated like a file.
 
     A folder may hold `types.json`, an object of label to description or to an object with a `definition` or
-    `description`: these become the descriptions of the concepts.
+    `description`, and a `name`: these become the descriptions of the concepts and their names in plain words.
 
     Sentences to score on that occur verbatim (case-folded) among the training sentences are left out. Where `dev` is
     asked for and there is none, a tenth of the training sentences, drawn by `seed`, is taken for it; never a sentence
@@ -204,10 +236,10 @@ def read_task(
         raise ValueError(f"{source}: every {split} sentence also occurs in train, so there is nothing to score on")
     if test_limit is not None and len(scored) > test_limit:
         scored = random.Random(seed).sample(scored, test_limit)
-    concepts = train.concepts
+    concepts, names = train.concepts, dict[str, str]()
     if opened.folder is not None and (opened.folder / DESCRIPTIONS_FILE).is_file():
-        concepts = _described(concepts, opened.folder / DESCRIPTIONS_FILE)
-    return Task(name or opened.name, SupportSet(train.examples, concepts), tuple(scored))
+        concepts, names = _described(concepts, opened.folder / DESCRIPTIONS_FILE)
+    return Task(name or opened.name, SupportSet(train.examples, concepts), tuple(scored), names)
 
 
 def _divide(
@@ -394,8 +426,8 @@ def _carve(examples: list[Example], parts: int, seed: int, source: str | Path) -
     return shuffled[:size], shuffled[size:]
 
 
-def _described(concepts: Mapping[str, str], path: Path) -> dict[str, str]:
-    """The concepts, in their order, with the descriptions of a `types.json`."""
+def _described(concepts: Mapping[str, str], path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The concepts, in their order, with the descriptions of a `types.json`, and the names of those that it names."""
     try:
         types = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -404,17 +436,20 @@ def _described(concepts: Mapping[str, str], path: Path) -> dict[str, str]:
         raise ValueError(f"{path} is of type {type(types).__name__}: write an object of label to description")
     if unknown := [label for label in types if label not in concepts]:
         warnings.warn(f"{path} describes {unknown}, which no training sentence has", stacklevel=3)
-    given = {label: _description(value, f"{path}, {label!r}") for label, value in types.items()}
-    return {label: given.get(label) or description for label, description in concepts.items()}
+    given = {label: _name_and_description(value, f"{path}, {label!r}") for label, value in types.items()}
+    names = {label: name for label, (name, _) in given.items() if name and label in concepts}
+    return {label: given.get(label, ("", ""))[1] or text for label, text in concepts.items()}, names
 
 
-def _description(value: Any, place: str) -> str:
-    text = value
+def _name_and_description(value: Any, place: str) -> tuple[str, str]:
+    name, text = "", value
     if isinstance(value, dict):
-        text = value.get("definition", value.get("description", ""))
+        name, text = value.get("name", ""), value.get("definition", value.get("description", ""))
     if not isinstance(text, str):
         raise ValueError(f"{place}: the description is {text!r}: write a string, or an object with a 'definition'")
-    return text.strip()
+    if not isinstance(name, str):
+        raise ValueError(f"{place}: the name is {name!r}: write a string")
+    return " ".join(name.split()), text.strip()
 
 
 _FOLDER_TEXT = (

@@ -6,12 +6,14 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import PreTrainedConfig
 
 from ..fewshot.embedding import EmbeddedExamples, embed_windows, windows_of
 from ..fewshot.formats import Example
@@ -84,15 +86,22 @@ class VectorCache:
 
 def encoder_fingerprint(model: NuNerForTokenClassification) -> str:
     """Hash of what makes token vectors: the weights of the token encoder, its architecture, and its `token_layers`."""
-    config = model.config.token_config.to_diff_dict()
-    settings = {
-        key: value for key, value in config.items() if not key.startswith("_") and key != "transformers_version"
+    config = model.config
+    return weights_digest(model.token_encoder, config.token_config, config.token_layers).hexdigest()[:32]
+
+
+def weights_digest(module: nn.Module, config: PreTrainedConfig, settings: Any) -> hashlib._Hash:
+    """Hash of a module's weights, of the architecture that a configuration describes, and of further settings."""
+    described = {
+        key: value
+        for key, value in config.to_diff_dict().items()
+        if not key.startswith("_") and key != "transformers_version"
     }
-    digest = hashlib.sha256(json.dumps([settings, model.config.token_layers], sort_keys=True, default=str).encode())
-    for name, tensor in sorted(model.token_encoder.state_dict().items()):
+    digest = hashlib.sha256(json.dumps([described, settings], sort_keys=True, default=str).encode())
+    for name, tensor in sorted(module.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()[:32]
+    return digest
 
 
 def _key(window: Window) -> bytes:

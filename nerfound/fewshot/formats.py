@@ -170,7 +170,7 @@ def read_concepts(path: str | os.PathLike[str]) -> dict[str, str]:
         ValueError: if the file holds anything else; names the file.
     """
     try:
-        return _given_concepts(json.loads(Path(path).read_text(encoding="utf-8")))
+        return parse_concepts(json.loads(Path(path).read_text(encoding="utf-8")))
     except ValueError as error:  # also JSON and Unicode errors
         raise ValueError(f"{os.fspath(path)}: {error}") from error
 
@@ -215,7 +215,7 @@ def _collect(
     label_names: Sequence[str] | None,
 ) -> SupportSet:
     """Parse raw examples that come with the place where they stand, which errors name."""
-    found = _ConceptSet(None if concepts is None else _given_concepts(concepts))
+    found = _ConceptSet(None if concepts is None else parse_concepts(concepts))
     parsed = []
     for place, raw in located:
         try:
@@ -232,7 +232,7 @@ def _collect(
     return SupportSet(tuple(parsed), found.descriptions)
 
 
-def _given_concepts(concepts: Any) -> dict[str, str]:
+def parse_concepts(concepts: Any) -> dict[str, str]:
     """Check concepts that the caller gave, as a mapping to descriptions or as a sequence of labels."""
     if isinstance(concepts, Mapping):
         pairs = list(concepts.items())

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..modeling_nuner import nested_logits
+from .priors import HeadPrior
 
 L2_GRID = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3)
 """Penalties tried by cross-validation, strongest first."""
@@ -28,6 +29,10 @@ OWN_FACTOR = 0.3
 
 DEFAULT_L2 = 1e-2
 """The penalty where the support set is too small for cross-validation."""
+
+
+PRIOR_L2 = 0.3
+"""The penalty for leaving a prior with a single example; see `trust_prior`."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ def fit_linear_head(
     nested: bool = False,
     initial: LinearHead | None = None,
     factors: Tensor | None = None,
+    prior: HeadPrior | None = None,
     tolerance: float = 5e-5,
 ) -> LinearHead:
     """Fit a linear head on frozen token vectors, by L-BFGS, to its unique optimum.
@@ -80,6 +86,7 @@ def fit_linear_head(
         initial (`LinearHead`, *optional*): where to start, such as the head of a stronger penalty.
         factors (`torch.Tensor` of shape `(num_labels, factors)`, *optional*): what the weights of the labels have in
             common: `label_factors`, those of BIO labels, by default; an identity for labels that have nothing.
+        prior (`HeadPrior`, *optional*): the head that the penalty draws towards, instead of none at all.
         tolerance (`float`): largest gradient, by a parameter of unit curvature, at which the search may stop.
 
     Raises:
@@ -90,16 +97,20 @@ def fit_linear_head(
     if not l2 > 0:
         raise ValueError(f"l2={l2}: the penalty must be positive, such as {DEFAULT_L2}.")
     mean = vectors.mean(0)
-    features = vectors - mean
+    features = vectors - mean if prior is None else (vectors - mean) @ prior.axes
     scale = features.square().mean().sqrt() + 1e-12
     features = features / scale
     factors = label_factors(num_labels, nested=nested) if factors is None else factors
     with _threads_for(features):
         start = initial.factors if initial else None
-        solution = _minimise(features, labels, factors, start, l2, nested, tolerance)
+        offsets = torch.zeros(1) if prior is None else F.linear(vectors, prior.weight, prior.bias)
+        solution = _minimise(features, labels, offsets, factors, start, l2, nested, tolerance)
     values = factors @ solution
     weight = values[:, :-1] / scale
-    return LinearHead(weight, values[:, -1] - weight @ mean, l2, solution)
+    if prior is None:
+        return LinearHead(weight, values[:, -1] - weight @ mean, l2, solution)
+    weight = weight @ prior.axes
+    return LinearHead(prior.weight + weight, prior.bias + values[:, -1] - weight @ mean, l2, solution)
 
 
 def label_factors(num_labels: int, *, nested: bool = False) -> Tensor:
@@ -136,6 +147,7 @@ def _threads_for(features: Tensor) -> Iterator[None]:
 def _minimise(
     features: Tensor,
     labels: Tensor,
+    offsets: Tensor,
     factors: Tensor,
     start: Tensor | None,
     l2: float,
@@ -143,6 +155,8 @@ def _minimise(
     tolerance: float,
 ) -> Tensor:
     """The optimal values of the factors, and of the biases (not penalised) in the last column.
+
+    `offsets`, the logits of the prior, are added to those of the factors.
 
     The search runs in the principal axes of the features, each scaled to about unit curvature of the objective: half
     the steps, and with fewer tokens than dimensions, smaller ones.
@@ -167,7 +181,7 @@ def _minimise(
     @torch.no_grad()
     def objective() -> Tensor:
         """Value; the gradient is written by hand, which is twice as fast as autograd here."""
-        logits = F.linear(inputs, factors @ parameters)
+        logits = offsets + F.linear(inputs, factors @ parameters)
         log_p = F.log_softmax(nested_logits(logits) if nested else logits, dim=-1)
         residual = (log_p.exp() - target) / len(inputs)
         if nested:  # O has the logit 0, whatever its parameters
@@ -229,6 +243,26 @@ def choose_l2(
             )
             losses[i] += _cross_entropy(head(vectors[held_out]), labels[held_out], nested)
     return grid[int(losses.argmin())]
+
+
+def trust_prior(prior: HeadPrior, labels: Tensor, groups: Tensor) -> tuple[HeadPrior, float]:
+    """How far a prior is trusted, and the penalty for leaving it, given the evidence.
+
+    The confidence falls from 2 with one mention per concept towards 1, what the contrast learned; the penalty per token
+    falls with the root of the number of examples. Cross-validation of both on the support set was worse on dev splits
+    (`docs/method.md`), and took a dozen fits.
+
+    Args:
+        prior (`HeadPrior`)
+        labels, groups (`torch.Tensor`): of the support set's tokens, as for `choose_l2`.
+
+    Returns:
+        `tuple[HeadPrior, float]`: the prior with its logits scaled by the confidence, and the penalty.
+    """
+    concepts = len(prior.bias) // 2
+    begins = (labels == 1) if labels.dim() == 2 else (labels % 2 == 1)
+    mentions = max(float(begins.sum()) / concepts, 1.0)
+    return prior.trusted(1 + mentions**-0.5), PRIOR_L2 * len(groups.unique()) ** -0.5
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor, nested: bool) -> Tensor:

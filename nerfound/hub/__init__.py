@@ -1,7 +1,7 @@
-"""What leaves the house: recognizers and foundations in the formats of others, and on the Hub."""
+"""What leaves the house: recognizers and foundations in the formats of others, and what is published on the Hub."""
 
 from .export import export_native
-from .push import push_corpus, push_foundation, push_model, push_recognizer
+from .push import push_corpus, push_foundation, push_model, push_recognizer, push_space
 from .upload import Pushed, PushError, push_folder
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "push_foundation",
     "push_model",
     "push_recognizer",
+    "push_space",
 ]

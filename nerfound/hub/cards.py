@@ -19,10 +19,11 @@ from huggingface_hub import DatasetCard, DatasetCardData, ModelCard, ModelCardDa
 from ..configuration_nuner import NuNerConfig
 from ..corpus import CORPUS_FEATURES
 from ..corpus.readers import PACKAGED_NAME
-from ..corpus.statistics import corpus_statistics
+from ..corpus.statistics import CorpusStatistics, corpus_statistics
 from ..markdown import markdown_literal, markdown_table
 from ..modeling_nuner import NuNerForTokenClassification
 from ..provenance import versions
+from .curves import plot_training
 from .records import TASK, Measured, TrainingRun, outcome_rows
 from .templates import render
 
@@ -98,7 +99,7 @@ def recognizer_card(
 ) -> ModelCard:
     """The card of a recognizer: fitted on a few examples, or (`run`) the baseline of pre-training."""
     fitted = model.config.fitted or {}
-    base_models = [fitted.get("foundation"), run.record.get("token_encoder")]
+    base_models = [fitted.get("foundation"), fitted.get("base_model"), run.record.get("token_encoder")]
     data = _model_data(repo_id, run.record, measured, license, pipeline_tag=TASK, base_models=base_models)
     mentions = fitted.get("mentions", {})
     concepts = [
@@ -200,6 +201,7 @@ def _model_facts(repo_id: str, run: TrainingRun, measured: Measured | None, fold
         "packaged": run.record.get("corpus") == PACKAGED_NAME,
         "arguments": _arguments_table(run.record.get("arguments", {})),
         "curve": _curve_table(run),
+        "curve_picture": _draw_curve(run, folder),
         "outcome": markdown_table(["held-out passages", "value"], outcome_rows(run)) if run.outcome else "",
         "measured": measured,
         "pictures": _copy_pictures(measured.pictures, folder) if measured else [],
@@ -268,10 +270,9 @@ def _data_bytes(path: Path) -> int:
     return sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
 
 
-def _draw_statistics(statistics: Any, folder: Path) -> list[str]:
+def _draw_statistics(statistics: CorpusStatistics, folder: Path) -> list[str]:
     """The figures of a corpus, as paths inside the repository; none without matplotlib."""
-    if importlib.util.find_spec("matplotlib") is None:
-        logger.warning("no figures in the card: they need pip install 'nerfound[plots]'")
+    if not _can_draw():
         return []
     from ..corpus.plots import plot_statistics
 
@@ -280,6 +281,20 @@ def _draw_statistics(statistics: Any, folder: Path) -> list[str]:
         if path.suffix != ".png":  # a card shows one of each
             path.unlink()
     return [path.relative_to(folder).as_posix() for path in written if path.suffix == ".png"]
+
+
+def _draw_curve(run: TrainingRun, folder: Path) -> str | None:
+    """The figure of the training curve, likewise; none of fewer than two points."""
+    if len(run.log) < 2 or not _can_draw():
+        return None
+    return plot_training(run.log, folder / "figures" / "training_curve").relative_to(folder).as_posix()
+
+
+def _can_draw() -> bool:
+    found = importlib.util.find_spec("matplotlib") is not None
+    if not found:
+        logger.warning("no figures in the card: they need pip install 'nerfound[plots]'")
+    return found
 
 
 def _copy_pictures(pictures: list[Path], folder: Path) -> list[str]:

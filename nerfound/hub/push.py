@@ -1,4 +1,4 @@
-"""Publishing foundations, recognizers and corpora: staged in a folder, pushed in one commit, verified."""
+"""Publishing foundations, recognizers, corpora and Spaces: staged in a folder, pushed in one commit, verified."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..modeling_nuner import NuNerForConceptContrast, NuNerForTokenClassification, NuNerPreTrainedModel
+from .spaces import stage_space
 from .staging import Source, stage_corpus, stage_foundation, stage_recognizer, stage_token_encoder
 from .upload import Pushed, full_repo_id, push_folder
 
@@ -82,6 +83,15 @@ def push_corpus(
     repo_id = full_repo_id(repo_id, options.get("token"))
     facts: dict[str, Any] = {"license": license, "held_out": held_out, "seed": seed, "command": command}
     return _push(lambda folder: stage_corpus(source, folder, repo_id, **facts), repo_id, repo_type="dataset", **options)
+
+
+def push_space(source: Source, repo_id: str, **options: Any) -> Pushed:
+    """Push the folder of a Space, as it lies; see `stage_space` and `push_folder`."""
+    repo_id = full_repo_id(repo_id, options.get("token"))
+    with tempfile.TemporaryDirectory(prefix="nerfound-push-") as scratch:
+        folder = Path(scratch) / "repository"
+        sdk = stage_space(source, folder).sdk
+        return push_folder(folder, repo_id, repo_type="space", space_sdk=sdk, **options)
 
 
 def push_model(model: NuNerPreTrainedModel, repo_id: str, **options: Any) -> Pushed:

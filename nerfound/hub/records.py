@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ from ..fewshot.fitting import as_support_set, load_foundation
 from ..files import write_text_atomically
 from ..markdown import markdown_literal, markdown_table
 from ..modeling_nuner import NuNerForConceptContrast, NuNerForTokenClassification
-from ..pretraining.record import RECORD_FILE
-from ..provenance import public_command, public_name, versions
+from ..provenance import RECORD_FILE, public_command, public_name, versions
 
 HEADLINES = ("token_macro_f1", "entity_micro_f1")
+_DECODED = "entity protocol (legal BIO decoding)"
 TASK, TASK_NAME = "token-classification", "Named entity recognition"
 _CURVE_ROWS = 12
 
@@ -47,20 +47,23 @@ class TrainingRun:
         record (`dict`): `training.json`; empty for a run that wrote none.
         curve (`list[CurvePoint]`): of `trainer_state.json`, thinned to some rows.
         outcome (`dict[str, float]`): `all_results.json`: metrics of the trained model on the held-out passages.
+        log (`list[CurvePoint]`): every step that something was logged of, for the picture of the curve.
     """
 
     record: dict[str, Any] = field(default_factory=dict)
     curve: list[CurvePoint] = field(default_factory=list)
     outcome: dict[str, float] = field(default_factory=dict)
+    log: list[CurvePoint] = field(default_factory=list)
 
     @classmethod
     def read(cls, origin: str) -> TrainingRun:
         """Read what is there, in a folder or a repository of the Hub."""
-        state = _read_json(origin, "trainer_state.json")
+        log = _points(_read_json(origin, "trainer_state.json").get("log_history", []))
         return cls(
             _read_json(origin, RECORD_FILE),
-            _thinned(_points(state.get("log_history", []))),
+            _thinned(_evaluations(log)),
             {name: value for name, value in _read_json(origin, "all_results.json").items() if name in _OUTCOMES},
+            log,
         )
 
     def write(self, path: Path) -> None:
@@ -97,13 +100,23 @@ def _points(log: list[dict[str, Any]]) -> list[CurvePoint]:
     by_step: dict[int, dict[str, Any]] = {}
     for line in log:
         by_step.setdefault(line["step"], {}).update(line)
-    evaluations = any("eval_loss" in line for line in log)
+    points = [
+        CurvePoint(line["epoch"], step, line.get("loss"), line.get("eval_loss"), line.get("eval_map"))
+        for step, line in sorted(by_step.items())
+    ]
+    return [point for point in points if point.loss is not None or point.eval_loss is not None]
+
+
+def _evaluations(log: list[CurvePoint]) -> list[CurvePoint]:
+    """The points with an evaluation, and the training loss last logged before it; all points if there is none."""
+    if all(point.eval_loss is None for point in log):
+        return log
     points = []
     loss = None
-    for step, line in sorted(by_step.items()):
-        loss = line.get("loss", loss)
-        if "eval_loss" in line if evaluations else "loss" in line:
-            points.append(CurvePoint(line["epoch"], step, loss, line.get("eval_loss"), line.get("eval_map")))
+    for point in log:
+        loss = point.loss if point.loss is not None else loss
+        if point.eval_loss is not None:
+            points.append(replace(point, loss=loss))
     return points
 
 
@@ -122,6 +135,7 @@ class Measured:
     Args:
         results (`list[EvalResult]`): with the protocol in the name of every metric.
         tables (`str`): Markdown.
+        headline (`str`): Markdown that says it in one table, where there is more to say; then the rest is folded.
         command (`str`): what was run.
         versions (`dict[str, str]`): of the software it was run with.
         pictures (`list[Path]`): of the curves.
@@ -129,6 +143,7 @@ class Measured:
 
     results: list[EvalResult]
     tables: str
+    headline: str = ""
     command: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     pictures: list[Path] = field(default_factory=list)
@@ -168,6 +183,7 @@ class Measured:
         return cls(
             [result for row in summary.itertuples() if row.encoder == name for result in _benchmarked(row, split)],
             tables.strip(),
+            _headline(summary),
             public_command(run["command"], known_as) if "command" in run else None,
             run.get("versions", {}),
             sorted(folder.glob("curve_average.png")) or sorted(folder.glob("curve_*.png")),
@@ -183,20 +199,42 @@ class Measured:
         name, texts = public_name(data), len(support.examples)
         metrics = {"strict_micro_f1": "Strict entity micro-F1", "token_macro_f1": "Token macro-F1"}
         shown = {title: scores[key] for key, title in metrics.items() if key in scores}
-        results = [
-            _result(name, f"{title}, entity protocol (legal BIO decoding)", score, {"texts": texts})
-            for title, score in shown.items()
-        ]
+        results = [_result(name, f"{title}, {_DECODED}", score, {"texts": texts}) for title, score in shown.items()]
         table = markdown_table(["metric", "percent"], [(title, f"{100 * score:.1f}") for title, score in shown.items()])
         command = shlex.join(["nerfound", "evaluate", repo_id, name])
-        return cls(results, f"On the {texts:,} texts of {markdown_literal(name)}:\n\n{table}", command, versions())
+        tables = f"On the {texts:,} texts of {markdown_literal(name)}, {_DECODED}:\n\n{table}"
+        return cls(results, tables, command=command, versions=versions())
+
+
+def _headline(summary: pd.DataFrame) -> str:
+    """A row per encoder: both metrics on the average of all tasks, or on the only one."""
+    tasks = list(summary["task"].unique())
+    task = AVERAGE if AVERAGE in tasks else tasks[0]
+    means = summary[summary["task"] == task].set_index(["metric", "encoder", "k"])["mean"]
+    ks = sorted(summary["k"].unique())
+
+    def cell(encoder: str, k: int) -> str:  # empty at k = 0 where heads have no prior
+        figures = [means[metric, encoder, k] for metric in HEADLINES if (metric, encoder, k) in means]
+        return " / ".join(f"{100 * figure:.1f}" for figure in figures)
+
+    rows = [[encoder, *(cell(encoder, k) for k in ks)] for encoder in summary["encoder"].unique()]
+    over = f"Mean over {len(tasks) - 1} tasks" if task == AVERAGE else f"On {markdown_literal(task)}"
+    said = " / ".join(_titled(METRICS[metric]) for metric in HEADLINES)
+    return f"{over}, k examples per concept, percent: {said}.\n\n" + markdown_table(
+        ["encoder", *(f"k={k}" for k in ks)], rows
+    )
+
+
+def _titled(metric: Metric) -> str:
+    """A figure outside the tables, which explain the protocols, names its own."""
+    return f"{metric.name}, {metric.protocol} protocol"
 
 
 def _benchmarked(row: Any, split: str) -> list[EvalResult]:
     if row.task == AVERAGE:
         return []
     metric: Metric = METRICS[row.metric]
-    name = f"{metric.title}, {row.k} examples per concept, mean of {row.draws} draws"
+    name = f"{_titled(metric)}, {row.k} examples per concept, mean of {row.draws} draws"
     arguments = {"protocol": metric.protocol, "examples_per_concept": row.k, "draws": row.draws, "sd": round(row.sd, 4)}
     return [_result(row.task, name, row.mean, arguments, split)]
 

@@ -18,10 +18,10 @@ from ..corpus import load_packaged_corpus, read_corpus, split_held_out, write_pa
 from ..corpus.readers import PACKAGED_NAME
 from ..corpus.sources import DEFAULT_SPLIT
 from ..modeling_nuner import NuNerForConceptContrast, NuNerForTokenClassification
+from ..offline import resolve_foundation
 from ..pipeline_few_shot_ner import FewShotNerPipeline
 from ..pretraining.ranking import CONCEPT_TOKENIZER_FOLDER
-from ..pretraining.record import RECORD_FILE
-from ..provenance import is_hub_id
+from ..provenance import RECORD_FILE, is_hub_id
 from .cards import corpus_card, foundation_card, recognizer_card, token_encoder_card
 from .records import Measured, TrainingRun
 
@@ -189,7 +189,7 @@ def _foundation(source: Source | NuNerForConceptContrast) -> tuple[NuNerForConce
                 "both tokenizers in a folder, and push that with nerfound push foundation."
             )
         return source, source.name_or_path
-    origin = os.fspath(source)
+    origin = resolve_foundation(os.fspath(source))
     if not PreTrainedConfig.get_config_dict(origin)[0].get("concept_config"):
         raise ValueError(
             f"{origin} is no foundation of nerfound pretrain: it has no concept encoder. Push a recognizer with "

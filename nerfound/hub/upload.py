@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import tempfile
@@ -19,11 +18,13 @@ from huggingface_hub import (
     HfApi,
     RepoFile,
     constants,
+    get_session,
     hf_hub_download,
 )
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils.sha import git_hash
 
+from ..files import file_sha256
 from ..provenance import versions
 
 logger = logging.getLogger(__name__)
@@ -31,9 +32,15 @@ logger = logging.getLogger(__name__)
 WAITS = (1.0, 4.0, 16.0)
 """Seconds before a commit that the Hub had no time for is tried again; a `Retry-After` of the Hub comes first."""
 _LONGEST_WAIT = 300.0
+SILENCE = 300.0
+"""Seconds of a connection on which nothing comes or goes, after which it counts as cut."""
 _BUSY = {429, 500, 502, 503, 504}
 
-OWNED = {"model": ("*.safetensors", "*.safetensors.index.json", "*.py"), "dataset": ("data/*.parquet", "figures/*")}
+OWNED = {
+    "model": ("*.safetensors", "*.safetensors.index.json", "*.py"),
+    "dataset": ("data/*.parquet", "figures/*"),
+    "space": ("*.py",),
+}
 """What an earlier push may have left and a later one must not leave there, such as shards of a larger model."""
 
 
@@ -63,7 +70,7 @@ class _Target(NamedTuple):
 
     @property
     def url(self) -> str:
-        kind = {"model": "", "dataset": "datasets/"}[self.repo_type]
+        kind = "" if self.repo_type == "model" else f"{self.repo_type}s/"
         return f"{self.api.endpoint}/{kind}{self.repo_id}"
 
 
@@ -85,6 +92,7 @@ def push_folder(
     create_pr: bool = False,
     token: str | bool | None = None,
     commit_message: str | None = None,
+    space_sdk: str | None = None,
 ) -> Pushed:
     """Push all files of a folder in one commit, download them again at that commit, and compare their hashes.
 
@@ -94,12 +102,13 @@ def push_folder(
     Args:
         folder (`Path`): whose files are pushed, with their paths; dot files too.
         repo_id (`str`): `namespace/name`, made if it is not there.
-        repo_type (`str`): `"model"` or `"dataset"`.
+        repo_type (`str`): `"model"`, `"dataset"` or `"space"`.
         private (`bool`, *optional*): of a repository that is made now.
         revision (`str`, *optional*): the branch, made if it is not there; `main` by default.
         create_pr (`bool`): open a pull request instead of committing to the branch.
         token (`str`, *optional*): the one of `hf auth login` by default.
         commit_message (`str`, *optional*): names nerfound by default.
+        space_sdk (`str`, *optional*): of a Space that is made now; it must have one.
 
     Raises:
         PushError: if nothing was pushed, or what arrived is not what was sent: what happened, and the mend.
@@ -107,8 +116,8 @@ def push_folder(
     files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     message = commit_message or f"Push with nerfound {versions()['nerfound']}"
     api = HfApi(token=token)
-    with _explained(repo_id):
-        made = api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
+    with _explained(repo_id), _no_endless_wait():
+        made = api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True, space_sdk=space_sdk)
         target = _Target(api, made.repo_id, repo_type, revision)
         if revision is not None and not revision.startswith("refs/"):
             api.create_branch(target.repo_id, repo_type=repo_type, branch=revision, exist_ok=True)
@@ -135,7 +144,7 @@ def verify(
     for name, path in files.items():
         with tempfile.TemporaryDirectory(prefix="nerfound-verify-") as cache:
             fetched = hf_hub_download(repo_id, name, repo_type=repo_type, revision=oid, cache_dir=cache, token=token)
-            if _sha256(Path(fetched)) != _sha256(path):
+            if file_sha256(Path(fetched)) != file_sha256(path):
                 different.append(name)
     if different:
         raise PushError(
@@ -190,7 +199,7 @@ def _arrived(target: _Target, files: Mapping[str, Path], parent: str | None) -> 
 
 def _is_same(entry: RepoFile, path: Path) -> bool:
     if entry.lfs is not None:
-        return entry.lfs.sha256 == _sha256(path)
+        return entry.lfs.sha256 == file_sha256(path)
     return entry.size == path.stat().st_size and entry.blob_id == git_hash(path.read_bytes())
 
 
@@ -205,11 +214,6 @@ def _deletions(target: _Target, files: Iterable[str]) -> Iterator[CommitOperatio
             yield CommitOperationDelete(path_in_repo=name)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _asked_to_wait(error: HTTPError, wait: float) -> float:
     asked = error.response.headers.get("Retry-After", "") if isinstance(error, HfHubHTTPError) else ""
     return min(max(wait, float(asked)), _LONGEST_WAIT) if asked.isdigit() else wait
@@ -217,6 +221,17 @@ def _asked_to_wait(error: HTTPError, wait: float) -> float:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@contextmanager
+def _no_endless_wait() -> Iterator[None]:
+    """huggingface_hub waits without end for a server that took a request and has gone."""
+    session = get_session()
+    before, session.timeout = session.timeout, SILENCE
+    try:
+        yield
+    finally:
+        session.timeout = before
 
 
 _AGAIN = "Run the same command again: large files that were uploaded are not sent again."

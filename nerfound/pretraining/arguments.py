@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
 import torch
 from transformers import TrainingArguments
@@ -20,6 +20,17 @@ def bf16_is_fast(use_cpu: bool) -> bool:
     if not use_cpu and torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_amx_tile_supported()
+
+
+BLOG_RECIPE: dict[str, Any] = {
+    "score": "dot",
+    "description_share": 1.0,
+    "near_duplicate_cosine": None,
+    "boundary_weight": 0.0,
+    "crop_share": 0.0,
+    "plain_share": 0.0,
+}
+"""Where the recipe of the NuNER blog post differs from our defaults."""
 
 
 @dataclass
@@ -40,6 +51,13 @@ class PretrainingArguments(TrainingArguments):
     num_concepts: int = field(
         default=315,
         metadata={"help": "Concepts that the fixed-ontology objective learns, the most frequent ones."},
+    )
+    recipe: Literal["nerfound", "blog"] = field(
+        default="nerfound",
+        metadata={
+            "help": "'blog': the recipe of the NuNER blog post, namely --score dot --description_share 1, no near "
+            "duplicates, augmentation or boundary loss; an argument given beside it wins."
+        },
     )
     corpus: str = field(
         default="default",
@@ -82,6 +100,12 @@ class PretrainingArguments(TrainingArguments):
             "A value above 1 switches it off."
         },
     )
+    boundary_weight: float = field(
+        default=0.5,
+        metadata={
+            "help": "Weight of the boundary loss beside the contrast (where mentions of any concept begin), or 0."
+        },
+    )
     crop_share: float = field(
         default=0.5, metadata={"help": "Share of passages of which only a random piece is shown, anew in every epoch."}
     )
@@ -120,12 +144,16 @@ class PretrainingArguments(TrainingArguments):
         if self.disable_tqdm is None:
             self.disable_tqdm = not sys.stderr.isatty()
         super().__post_init__()
+        self._check("recipe", self.recipe in {"nerfound", "blog"}, "nerfound or blog")
+        if self.recipe == "blog":
+            self._follow_blog()
         self._check("objective", self.objective in {"contrast", "fixed-ontology"}, "contrast or fixed-ontology")
         self._check("description_share", 0 <= self.description_share <= 1, "a share from 0 to 1")
         self._check("crop_share", 0 <= self.crop_share <= 1, "a share from 0 to 1")
         self._check("plain_share", 0 <= self.plain_share <= 1, "a share from 0 to 1")
         self._check("held_out", 0 < self.held_out < 1, "a share above 0 and below 1")
         self._check("dropout", 0 <= self.dropout < 1, "a share from 0, below 1")
+        self._check("boundary_weight", self.boundary_weight >= 0, "a weight from 0")
         self._check("max_tokens", self.max_tokens >= 3, "at least 3, special tokens included")
         self._check("lora_rank", self.lora_rank >= 0, "a rank above 0, or 0 to train whole layers")
         for name in ("limit", "num_concepts", "projection_dim"):
@@ -136,6 +164,12 @@ class PretrainingArguments(TrainingArguments):
     def augmentation(self) -> Augmentation:
         """What is done to the passages that are trained on."""
         return Augmentation(self.crop_share, self.plain_share)
+
+    def _follow_blog(self) -> None:
+        defaults = {field.name: field.default for field in fields(self)}
+        for name, value in BLOG_RECIPE.items():
+            if getattr(self, name) == defaults[name]:
+                setattr(self, name, value)
 
     def _check(self, name: str, fits: bool, mend: str) -> None:
         if not fits:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
@@ -64,6 +64,17 @@ class PassageCollator:
         return tokens, offsets
 
 
+def boundary_labels(offsets: np.ndarray, entities: Iterable[dict[str, Any]]) -> np.ndarray:
+    """int64 `(tokens,)`: 0 outside of all mentions, 1 the first token of one, 2 a further one; the shorter mention
+    counts where several overlap."""
+    labels = np.zeros(len(offsets), dtype=np.int64)
+    for entity in sorted(entities, key=lambda entity: entity["start"] - entity["end"]):
+        inside = np.flatnonzero(covered_tokens(offsets, entity))
+        labels[inside] = 2
+        labels[inside[:1]] = 1  # none, if the mention was cut off
+    return labels
+
+
 def covered_tokens(offsets: np.ndarray, entity: dict[str, Any]) -> np.ndarray:
     """Boolean `(tokens,)`: the tokens of a passage, given by their offsets `(tokens, 2)`, that overlap a mention."""
     return (offsets[:, 0] < entity["end"]) & (offsets[:, 1] > entity["start"])
@@ -107,6 +118,9 @@ class ConceptContrastCollator(PassageCollator):
             "concept_input_ids": encoded["input_ids"],
             "concept_attention_mask": encoded["attention_mask"],
             "labels": torch.from_numpy(labels),
+            "boundary_labels": torch.from_numpy(
+                np.stack([boundary_labels(where, row["entities"]) for row, where in zip(rows, offsets, strict=True)])
+            ),
         }
 
     def _distinct_concepts(self, rows: Sequence[dict[str, Any]], random: np.random.Generator) -> dict[str, Concept]:

@@ -30,6 +30,7 @@ def contrast_trainer(args: PretrainingArguments, train: Dataset, held_out: Datas
         token_layers=tuple(args.token_layers),
         score=args.score,
         projection_dim=args.projection_dim,
+        boundary_weight=args.boundary_weight,
     )
     prepare(model, args)
     names = concept_names(train)

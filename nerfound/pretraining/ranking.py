@@ -29,11 +29,16 @@ def concept_name_encoder(encoder: str = DEFAULT_ENCODER) -> Callable[[Sequence[s
     source = resolve_encoder(encoder)
     if PreTrainedConfig.get_config_dict(source)[0].get("model_type") == NuNerConfig.model_type:
         model = NuNerForConceptContrast.from_pretrained(source).eval()
-        tokenizer = AutoTokenizer.from_pretrained(source, subfolder=CONCEPT_TOKENIZER_FOLDER)
+        tokenizer = load_concept_tokenizer(source)
     else:
         model = NuNerForConceptContrast.from_encoders(source, source)
         tokenizer = AutoTokenizer.from_pretrained(source)
     return lambda names: encode_concept_texts(model, tokenizer, names)
+
+
+def load_concept_tokenizer(dual_encoder: str, **hub_kwargs: Any) -> PreTrainedTokenizerBase:
+    """The tokenizer of a dual encoder's concept encoder, from its folder or Hub id."""
+    return AutoTokenizer.from_pretrained(dual_encoder, **hub_kwargs, subfolder=CONCEPT_TOKENIZER_FOLDER)
 
 
 @torch.no_grad()

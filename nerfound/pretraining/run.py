@@ -21,6 +21,7 @@ from ..modeling_nuner import NuNerPreTrainedModel
 from .arguments import PretrainingArguments
 from .contrast import contrast_trainer
 from .fixed_ontology import fixed_ontology_trainer
+from .mentions import PASSAGES, measure_mention_prior
 from .record import write_record
 from .trainer import FoundationTrainer
 
@@ -163,6 +164,9 @@ def save_foundation(trainer: FoundationTrainer, args: PretrainingArguments) -> N
     model = trainer.accelerator.unwrap_model(trainer.model)
     if args.lora_rank:
         model = trainer.model = model.merge_and_unload()
+    if getattr(model, "mention_prior", None) is not None:
+        sample = trainer.train_dataset.shuffle(seed=args.seed)
+        measure_mention_prior(model.eval(), trainer.data_collator, sample.select(range(min(PASSAGES, len(sample)))))
     trainer.save_model(_internal_call=True)  # the Trainer would push it now, before it is measured
     trainer.save_state()
     metrics = trainer.evaluate()

@@ -12,6 +12,7 @@ from nerfound.cli import app, comparison
 from nerfound.cli.options import ListOptions
 from nerfound.offline import DEFAULT_ENCODER
 from nerfound.pretraining import ranking
+from tests.evaluation.duals import make_dual
 
 TRAIN = """\
 book a table at [Nobu](restaurant) in [Paris](city) for four people tonight
@@ -55,7 +56,8 @@ def asked(monkeypatch):
 def test_values_in_one_go_are_values_one_by_one(asked, tmp_path):
     out = ["-o", tmp_path / "out"]
     ways = [
-        ["--encoder", "a=x", "b=y", "--data", "t=one", "two", "--k", 1, 2, 4, "--token-layers", -2, -1, *out],
+        ["--encoder", "a=x", "b=y", "--data", "t=one", "two", "--k", 1, 2, 4, "--token-layers", -2, -1,
+         "--recipe", "blog", "nerfound", *out],
         ["--encoder", "a=x", "--encoder", "b=y", *out, "--data", "t=one", "--data", "two",
          "--k", 1, "--k", 2, "--k", 4, "--token-layers", -2, "--token-layers", -1],
         [*out, "--k", 1, 2, "--data", "t=one", "--encoder", "a=x", "--k", 4, "--data", "two", "--encoder", "b=y",
@@ -71,6 +73,7 @@ def test_values_in_one_go_are_values_one_by_one(asked, tmp_path):
     assert sources == [("t", "one"), (None, "two")]
     assert output == tmp_path / "out"
     assert options["shots"] == [1, 2, 4]
+    assert options["recipes"] == ["blog", "nerfound"]
     assert options["token_layers"] == (-2, -1)
 
 
@@ -81,8 +84,8 @@ def test_what_is_not_said_is_the_protocol_of_the_blog(asked, tmp_path):
     assert encoders == {"a": "x=y"}
     assert sources == [(None, "mit-movie")]
     assert options == {
-        "shots": [1, 2, 4, 8, 16, 32, 64], "repeats": 10, "protocols": ["blog", "entity"], "token_layers": None,
-        "l2": 0.01, "split": "test", "test_limit": None, "vectors": None, "corpus": "default",
+        "shots": None, "repeats": 10, "protocols": ["blog", "entity"], "recipes": ["blog", "nerfound"],
+        "token_layers": None, "l2": 0.01, "split": "test", "test_limit": None, "vectors": None, "corpus": "default",
     }  # fmt: skip
 
 
@@ -145,7 +148,13 @@ def test_a_run_leaves_frame_tables_pictures_and_what_it_was_run_with(run, encode
         for seed in (0, 1)
     )
     results = (output / "results.md").read_text()
-    for named in ("blog protocol", "entity protocol", "| trips | bert |", "| trips | roberta |", "| average | bert |"):
+    for named in (
+        "## Token macro-F1\n",
+        "## Strict entity micro-F1\n",
+        "| trips | bert |",
+        "| trips | roberta |",
+        "| average | bert |",
+    ):
         assert named in results
     efficiency = (output / "efficiency.md").read_text()
     assert "roberta" in efficiency
@@ -157,7 +166,7 @@ def test_a_run_leaves_frame_tables_pictures_and_what_it_was_run_with(run, encode
     assert facts["data"] == {"trips": str(tasks[0]), "tables": str(tasks[1])}
     assert facts["settings"] == {
         "split": "test", "test_limit": None, "shots": [1, 2], "repeats": 2, "protocols": ["blog", "entity"],
-        "token_layers": None, "l2": 0.1, "vectors": None,
+        "recipes": ["blog", "nerfound"], "token_layers": None, "l2": 0.1, "vectors": None,
     }  # fmt: skip
     assert {len(value) for value in facts["hashes"]["encoders"].values()} == {32}
     assert len(set(facts["hashes"]["encoders"].values())) == len(set(facts["hashes"]["data"].values())) == 2
@@ -192,7 +201,8 @@ def test_a_finished_run_is_told_again_and_one_encoder_is_compared_with_none(run,
     names = {path.name for path in tmp_path.iterdir()}
     assert {"curve_trips.png", "curve_trips.svg", "results.md"} <= names
     assert not names & {"efficiency.md", "curve_average.png", "label_overlap.md"}
-    assert "entity protocol" in (tmp_path / "results.md").read_text()
+    assert "## Strict entity micro-F1\n" in (tmp_path / "results.md").read_text()
+    assert "## Token macro-F1\n" not in (tmp_path / "results.md").read_text()
     assert json.loads((tmp_path / "run.json").read_text())["phases"] == {"embedding": 0, "fitting": 0, "scoring": 0}
     whole = pd.read_parquet(output / "results.parquet")
     part = whole.query("encoder == 'bert' and task == 'trips' and protocol == 'entity' and k == 1")
@@ -224,6 +234,29 @@ def test_types_are_looked_up_in_a_corpus(run, named, tasks, tmp_path, encoders, 
     assert "| trips | restaurant |  | eating place | " in overlap
 
 
+def test_a_dual_encoder_has_a_line_more_from_k_0(named, tasks, encoders, tmp_path):
+    dual = make_dual(tmp_path / "dual", encoders["bert"])
+    setting = ["--data", f"trips={tasks[0]}", "--k", 0, 1, "--repeats", 2, "--corpus", "none"]
+    output = tmp_path / "both"
+    result = nerfound("benchmark", "--encoder", named[0], f"dual={dual}", *setting, "-o", output)
+    assert result.exit_code == 0, result.output
+    results = (output / "results.md").read_text()
+    assert "| trips | bert |  | " in results
+    assert "| trips | dual |  | " in results
+    assert "| trips | dual + prior | " in results
+    assert "| *95 % interval* |" in (output / "efficiency.md").read_text()
+    assert "dual + prior against bert" in (output / "efficiency.md").read_text()
+    assert "k=0" in result.stdout
+    assert json.loads((output / "run.json").read_text())["settings"]["shots"] == [0, 1]
+    # One encoder alone is compared with its own plain heads
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "cells.jsonl").write_bytes((output / "cells.jsonl").read_bytes())
+    alone = nerfound("benchmark", "--encoder", f"dual={dual}", *setting, "-o", tmp_path / "alone")
+    assert "embedding" not in alone.stderr
+    assert "efficiency.md" in alone.stdout
+    assert "dual + prior against dual" in (tmp_path / "alone" / "efficiency.md").read_text()
+
+
 # Errors
 
 
@@ -236,7 +269,9 @@ def test_types_are_looked_up_in_a_corpus(run, named, tasks, tmp_path, encoders, 
         ({"--data": ["={task}"]}, "--data ={task}: give NAME=PATH_OR_HUB_ID"),
         ({"--data": ["{task}", "{task}/../travel"]}, "two tasks are called travel: name them with NAME=SOURCE"),
         ({"--data": ["{task}/nowhere"]}, "'{task}/nowhere' is no preset"),
-        ({"--k": ["0", "2"]}, "k=0"),
+        ({"--k": ["0", "2"]}, "k=0 needs an encoder that brings a prior, and none of a does"),
+        ({"--k": ["-1"]}, "k=-1"),
+        ({"--recipe": ["mine"]}, "recipe mine is unknown: choose from blog, nerfound"),
         ({"--protocol": ["io"]}, "protocol io is unknown: choose from blog, entity"),
         ({"--corpus": ["{tmp}/corpus.jsonl"]}, "{tmp}/corpus.jsonl"),
     ],

@@ -1,8 +1,10 @@
 """The `nerfound` command, as a user and as a pipe see it."""
 
 import csv
+import html
 import io
 import json
+import re
 import sys
 
 import pytest
@@ -28,16 +30,20 @@ COMMANDS = [
     ("extract",),
     ("evaluate",),
     ("export",),
+    ("shrink",),
     ("pretrain",),
     ("benchmark",),
     ("demo",),
     ("annotate",),
+    ("colors",),
     ("corpus", "convert"),
     ("corpus", "show"),
     ("corpus", "stats"),
     ("push", "foundation"),
     ("push", "recognizer"),
     ("push", "corpus"),
+    ("push", "space"),
+    ("space",),
 ]
 
 
@@ -194,6 +200,20 @@ def test_extract_conll(recognizer, texts, expected):
         assert [word for word, _ in lines] == [text[start:end] for start, end in words]
         begins = {entity["start"]: entity["entity_group"] for entity in entities}
         assert {words[i][0]: tag[2:] for i, (_, tag) in enumerate(lines) if tag.startswith("B-")} == begins
+
+
+def test_extract_html(recognizer, tmp_path, expected):
+    hostile = "fly to <b>Berlin</b> & back"
+    (tmp_path / "texts.txt").write_text(f"{TEXTS[0]}\n\n{hostile}\n", encoding="utf-8")
+    result = nerfound("extract", recognizer, tmp_path / "texts.txt", "--format", "html")
+    assert result.exit_code == 0, result.output
+    head, *views = result.stdout.split('<div class="nerfound-text" dir="auto">')
+    assert head.count("<style>") == 1  # for all texts
+    shown = [html.unescape(re.sub("<span>.*?</span>|<[^>]*>", "", view)).rstrip() for view in views]
+    assert shown == [TEXTS[0], hostile]
+    marked = re.findall("<mark .*?>(.*?)<span>(.*?)</span></mark>", views[0])
+    assert marked == [(entity["word"], entity["entity_group"]) for entity in expected[0]]
+    assert result.stdout.endswith("</div>\n</body>\n</html>\n")
 
 
 def test_extract_into_a_file_that_is_there_whole_or_not_at_all(recognizer, texts, tmp_path, expected):

@@ -37,3 +37,16 @@ def make_frame(curves, ks, seeds=10, noise=0.03):
                                 }
                             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def with_k_0(frame, zero_shot):
+    """The frame with scores at k = 0, which have one draw: task to encoder to score, 0.1 less for entities."""
+    rows = []
+    for row in frame[(frame["k"] == frame["k"].max()) & (frame["seed"] == 0)].to_dict("records"):
+        score = zero_shot.get(row["task"], {}).get(row["encoder"])
+        if score is None:
+            continue
+        score -= 0.1 * (row["protocol"] == "entity")
+        known = [name for name, value in row.items() if name.endswith(("f1", "precision", "recall")) and value == value]
+        rows.append(row | {"k": 0} | dict.fromkeys(known, score))
+    return pd.concat([frame, pd.DataFrame(rows)], ignore_index=True)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from nerfound.evaluation import efficiency
 from nerfound.evaluation.efficiency import Bounded, efficiency_markdown, efficiency_table, examples_needed, ratio
 from nerfound.evaluation.summary import bootstrap_means, scores_of
-from tests.evaluation.frames import make_frame
+from tests.evaluation.frames import make_frame, with_k_0
 
 KS = (1, 4, 16, 64)
 LINE = (0.2, 0.4, 0.6, 0.8)  # 0.1 with every doubling
@@ -190,8 +190,8 @@ def test_markdown_says_how_to_read_it_and_names_metric_and_encoders():
     text = efficiency_markdown(make_frame(CURVES, KS, noise=0), "base")
     assert "10 draws of the support set" in text
     assert "`>64`: not reached" in text
-    assert "## Token macro-F1, blog protocol: foundation against base" in text
-    assert "## Strict entity micro-F1, entity protocol: foundation against base" in text
+    assert "## Token macro-F1: foundation against base" in text
+    assert "## Strict entity micro-F1: foundation against base" in text
     assert "| task | k=1 | k=4 | k=16 | k=64 |" in text
     assert "| average | 4 (4×) | 16 (4×) | 64 (4×) | >64 (>1×) |" in text
     assert "| F1 | base | foundation | ratio | 95 % interval |" in text
@@ -225,6 +225,40 @@ def test_markdown_of_one_protocol():
 def test_an_unknown_baseline_is_named():
     with pytest.raises(ValueError, match="'roberta'"):
         efficiency_markdown(make_frame(CURVES, KS), "roberta")
+
+
+def test_k_0_is_worth_so_many_examples_of_the_base_and_changes_nothing_else():
+    plain = make_frame(CURVES, KS, seeds=3, noise=0)
+    zero_shot = {"movies": {"foundation": 0.3}, "genes": {"foundation": 0.05}}  # 0.175 on average
+    frame = with_k_0(plain, zero_shot)
+    table = efficiency_table(frame, "base", "foundation")
+    rows = table[(table["k"] == 0).fillna(False)]
+    assert list(rows["task"]) == ["movies", "genes", "average"]
+    assert list(rows["target"]) == pytest.approx([0.3, 0.05, 0.175])
+    assert list(map(str, rows["baseline_needs"])) == ["2", "≤1", "1.3"]
+    assert list(map(str, rows["encoder_needs"])) == ["0"] * 3
+    assert list(rows["ratio"]) == [None] * 3
+    assert list(rows["low"]) == pytest.approx([2, 0, 2 ** (1 / 3)])
+    assert list(rows["high"]) == pytest.approx([2, 1, 2 ** (1 / 3)])
+    rest = table[(table["k"] != 0).fillna(True)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(rest, efficiency_table(plain, "base", "foundation"))
+
+
+def test_a_base_with_k_0_is_compared_from_its_first_example():
+    plain = make_frame(CURVES, KS, noise=0.05)
+    frame = with_k_0(plain, {"movies": {"foundation": 0.7}, "genes": {"foundation": 0.7}})
+    table, expected = efficiency_table(frame, "foundation", "base"), efficiency_table(plain, "foundation", "base")
+    pd.testing.assert_frame_equal(table, expected)
+
+
+def test_markdown_says_what_k_0_is_worth():
+    plain = make_frame(CURVES, KS, seeds=3, noise=0)
+    text = efficiency_markdown(with_k_0(plain, {task: {"foundation": 0.3} for task in CURVES}), "base")
+    assert "- k=0: what base needs for what the other encoder reaches with no example" in text
+    assert "| task | k=0 | k=1 | k=4 | k=16 | k=64 |" in text
+    assert "| movies | 2 | 4 (4×) | 16 (4×) | 64 (4×) | >64 (>1×) |\n| *95 % interval* | 2–2 |" in text
+    assert "`≤1`: already surpassed" in text
+    assert "k=0" not in efficiency_markdown(plain, "base")
 
 
 def test_targets_are_in_order_and_typed():

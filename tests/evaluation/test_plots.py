@@ -4,11 +4,12 @@ import sys
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from nerfound.evaluation.plots import _draw, plot_curves
 from nerfound.evaluation.summary import scores_of
-from tests.evaluation.frames import make_frame
+from tests.evaluation.frames import make_frame, with_k_0
 
 KS = (1, 4, 16, 64)
 BASE, FOUNDATION = (0.2, 0.4, 0.5, 0.6), (0.4, 0.5, 0.6, 0.7)
@@ -46,7 +47,7 @@ def test_equal_results_make_equal_files_and_leave_the_users_style_alone(frame, t
 def test_axes_are_labelled(frame):
     _, axes = draw(frame, "movies", "entity_micro_f1")
     assert axes.get_xlabel() == "examples per concept (log scale)"
-    assert axes.get_ylabel() == "Strict entity micro-F1 (%), entity protocol"
+    assert axes.get_ylabel() == "Strict entity micro-F1 (%)"
     assert axes.get_title(loc="left") == "movies"
     assert axes.get_xscale() == "log"
     assert axes.xaxis.get_transform().base == 2
@@ -92,6 +93,28 @@ def test_there_is_no_arrow_where_nothing_can_be_read_off(foundation):
     curves = {task: {"base": BASE, "foundation": foundation} for task in CURVES}
     _, axes = draw(make_frame(curves, KS, noise=0), "average")
     assert not any("≈" in text.get_text() for text in axes.texts)
+
+
+def test_k_0_is_a_point_left_of_a_break_in_the_axis():
+    frame = with_k_0(make_frame(CURVES, KS), {task: {"foundation": 0.3} for task in CURVES})
+    figure, axes = draw(frame, "average")
+    assert list(axes.get_xticks()) == [0.5, *KS]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "4", "16", "64"]
+    lines = axes.get_lines()
+    base, foundation, dotted = (list(line.get_xdata()) for line in lines[:3])
+    assert (base, foundation, dotted) == (list(KS), list(KS), [0.5, 1])
+    assert lines[2].get_linestyle() == ":"
+    assert lines[2].get_color() == lines[1].get_color()
+    assert lines[2].get_ydata()[0] == pytest.approx(30)
+    assert lines[2].get_ydata()[1] == lines[1].get_ydata()[0]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["foundation", "base"]
+    (gap, strokes) = (marks.get_offsets() for marks in axes.collections if isinstance(marks, PathCollection))
+    assert (len(gap), len(strokes)) == (1, 2)
+    assert 0.5 < strokes[0, 0] < gap[0, 0] < strokes[1, 0] < 1
+    assert any("of base" in text.get_text() for text in axes.texts)  # the arrow is between examples
+    with_none = draw(make_frame(CURVES, KS), "average")[1]
+    assert len(with_none.get_lines()) == 2
+    assert not any(isinstance(marks, PathCollection) for marks in with_none.collections)
 
 
 def test_one_draw_has_no_band():

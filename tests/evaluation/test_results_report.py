@@ -2,7 +2,7 @@ import pytest
 
 from nerfound.evaluation.report import markdown_table, results_markdown
 from nerfound.evaluation.summary import METRICS, paired_differences, summarise
-from tests.evaluation.frames import make_frame
+from tests.evaluation.frames import make_frame, with_k_0
 
 KS = (1, 4)
 CURVES = {
@@ -24,13 +24,13 @@ def exact():
     return report(make_frame(CURVES, KS, noise=0))
 
 
-def test_every_metric_has_a_table_whose_heading_names_its_protocol(exact):
+def test_every_metric_has_a_table(exact):
     headings = [line[3:] for line in exact.splitlines() if line.startswith("## ")]
     assert headings == [metric.title for metric in METRICS.values()]
 
 
 def test_rows_are_tasks_and_encoders_and_columns_are_k(exact):
-    table = section(exact, "Token macro-F1, blog protocol").split("<details>")[0]
+    table = section(exact, "Token macro-F1").split("<details>")[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.strip().splitlines()]
     assert rows[0] == ["task", "encoder", "k=1", "k=4"]
     assert [row[:2] for row in rows[2:]] == [
@@ -44,8 +44,29 @@ def test_rows_are_tasks_and_encoders_and_columns_are_k(exact):
     assert rows[-1][2:] == ["+10.0 [+10.0, +10.0]", "+12.5 [+12.5, +12.5]"]
 
 
+def test_where_a_line_has_no_k_0_the_cell_is_empty():
+    curves = {task: {"base": lines["base"], "ours + prior": lines["foundation"]} for task, lines in CURVES.items()}
+    frame = with_k_0(make_frame(curves, KS, noise=0), {task: {"ours + prior": 0.25} for task in curves})
+    text = report(frame)
+    table, folded = section(text, "Token macro-F1").split("<details>")
+    assert "| task | encoder | k=0 | k=1 | k=4 |" in table
+    assert "| movies | base |  | 20.0 ± 0.0 | 40.0 ± 0.0 |" in table
+    assert "| movies | ours + prior | 25.0 | 30.0 ± 0.0 | 50.0 ± 0.0 |" in table
+    assert "| average | *ours + prior − base* |  | +10.0 [+10.0, +10.0] | +12.5 [+12.5, +12.5] |" in table
+    assert "| average | base |  | [25.0, 25.0] | [37.5, 37.5] |" in folded
+    assert "| average | ours + prior | no draw | [35.0, 35.0] | [50.0, 50.0] |" in folded
+    compared = section(report(frame, "ours + prior"), "Token macro-F1")
+    assert "| movies | *base − ours + prior* |  | −10.0 [−10.0, −10.0] | " in compared
+
+
+def test_lines_with_a_prior_are_explained_where_there_are_some(exact):
+    curves = {"movies": {"base": (0.2, 0.4), "base + prior": (0.3, 0.5)}}
+    assert "A line with **+ prior**" in report(make_frame(curves, KS))
+    assert "prior" not in exact
+
+
 def test_intervals_of_the_means_are_folded_away(exact):
-    folded = section(exact, "Strict entity micro-F1, entity protocol").split("<details>")[1]
+    folded = section(exact, "Strict entity micro-F1").split("<details>")[1]
     assert "| average | base | [15.0, 15.0] | [27.5, 27.5] |" in folded
     assert "−" not in folded
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from nerfound.evaluation.summary import METRICS, RESAMPLES, bootstrap_means, paired_differences, scores_of, summarise
-from tests.evaluation.frames import make_frame
+from tests.evaluation.frames import make_frame, with_k_0
 
 KS = (1, 4, 16)
 CURVES = {
@@ -161,10 +161,65 @@ def test_an_unknown_metric_is_named(frame):
         scores_of(frame, "accuracy")
 
 
-def test_titles_name_metric_and_protocol():
-    assert METRICS["token_macro_f1"].title == "Token macro-F1, blog protocol"
-    assert METRICS["entity_micro_f1"].title == "Strict entity micro-F1, entity protocol"
+def test_titles_name_the_metric_and_no_head():
+    assert METRICS["token_macro_f1"].title == "Token macro-F1"
+    assert METRICS["entity_token_macro_f1"].title == "Token macro-F1, decoded"
+    assert METRICS["entity_micro_f1"].title == "Strict entity micro-F1"
     assert len({metric.title for metric in METRICS.values()}) == len(METRICS)
+
+
+# Lines with a score without examples
+
+ZERO_SHOT = {"movies": {"prior": 0.25}, "genes": {"prior": 0.31}}
+WITH_PRIOR = {task: curves | {"prior": tuple(f1 + 0.2 for f1 in curves["base"])} for task, curves in CURVES.items()}
+
+
+@pytest.fixture(scope="module")
+def with_zero_shot():
+    return with_k_0(make_frame(WITH_PRIOR, KS), ZERO_SHOT)
+
+
+def test_k_0_is_one_draw_of_the_lines_that_have_it(with_zero_shot, summary):
+    all_lines = summarise(with_zero_shot)
+    zero = all_lines[all_lines["k"] == 0]
+    assert set(zero["encoder"]) == {"prior"}
+    assert len(zero) == 3 * len(METRICS)
+    for task, f1 in (("movies", 0.25), ("genes", 0.31), ("average", 0.28)):
+        row = cell(all_lines, metric="token_macro_f1", task=task, encoder="prior", k=0)
+        assert (row["draws"], row["sd"]) == (1, 0)
+        assert [row["mean"], row["low"], row["high"]] == pytest.approx([f1] * 3)
+    # and it changes nothing else
+    others = all_lines[(all_lines["k"] > 0)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(others, summarise(make_frame(WITH_PRIOR, KS)))
+
+
+def test_differences_at_k_0_are_between_lines_that_have_it(with_zero_shot):
+    differences = paired_differences(with_zero_shot, "base")
+    assert set(differences["k"]) == set(KS)
+    assert set(differences["encoder"]) == {"foundation", "prior"}
+    both = with_k_0(with_zero_shot, {"movies": {"foundation": 0.15}, "genes": {"foundation": 0.3}})
+    row = cell(paired_differences(both, "prior"), metric="token_macro_f1", task="average", encoder="foundation", k=0)
+    assert (row["draws"], row["sd"]) == (1, 0)
+    assert [row["mean"], row["low"], row["high"]] == pytest.approx([-0.055] * 3)
+    assert "base" not in set(paired_differences(both, "prior").query("k == 0")["encoder"])
+
+
+def test_scores_with_and_without_examples(with_zero_shot):
+    scores = scores_of(with_zero_shot, "token_macro_f1")
+    assert (scores.ks, scores.shots) == ((0, *KS), KS)
+    assert scores.zero_shot("average", "prior") == pytest.approx(0.28)
+    assert scores.zero_shot("movies", "base") is None
+    assert np.isnan(scores.draws("movies", "base")[:, 0]).all()
+    assert np.array_equal(scores.fitted("movies", "prior"), scores.draws("movies", "prior")[:, 1:])
+    alone = scores_of(with_zero_shot[with_zero_shot["k"] == 0], "token_macro_f1")
+    assert (alone.encoders, alone.ks, alone.shots) == (("prior",), (0,), ())
+    assert scores_of(make_frame(CURVES, KS), "token_macro_f1").zero_shot("movies", "base") is None
+
+
+def test_k_0_missing_on_one_task_is_named(with_zero_shot):
+    gap = (with_zero_shot["k"] == 0) & (with_zero_shot["task"] == "genes")
+    with pytest.raises(ValueError, match=r"token_macro_f1 is missing for task genes, encoder prior, seed 0, k 0\."):
+        summarise(with_zero_shot[~gap])
 
 
 def test_resamples_are_the_same_for_all():

@@ -6,7 +6,8 @@ import pytest
 from huggingface_hub import constants
 
 from nerfound.evaluation import tasks
-from nerfound.evaluation.tasks import PRESETS, read_task
+from nerfound.evaluation.tasks import PRESETS, Task, natural_concepts, read_task
+from nerfound.fewshot.formats import SupportSet
 from nerfound.spans import Span
 from tests.fakes.hub import OWNER
 
@@ -189,6 +190,24 @@ def test_types_json_may_say_description_or_leave_it_out(folder):
     assert read_task(folder).train.concepts == {"city": "A town.", "person": ""}
 
 
+def test_types_json_may_name_labels_in_plain_words(folder):
+    types = {"city": {"name": " large  town "}, "person": {"name": ""}, "car": {"name": "car"}}
+    (folder / "types.json").write_text(json.dumps(types))
+    with pytest.warns(UserWarning, match="'car'"):
+        task = read_task(folder)
+    assert task.names == {"city": "large town"}
+    assert natural_concepts(task) == {"large town": "", "person": ""}
+
+
+def test_natural_concepts_are_labels_in_plain_words():
+    labels = {"Restaurant_Name": "a place", "cell_line": "", "ACTOR": "", "x": "", "two  words": ""}
+    task = Task("task", SupportSet((), labels), (), {"x": "DNA region"})
+    expected = {"restaurant name": "a place", "cell line": "", "actor": "", "DNA region": "", "two words": ""}
+    assert list(natural_concepts(task).items()) == list(expected.items())
+    with pytest.raises(ValueError, match=r"task: the labels 'a b' and 'A_b' are both 'a b' .* types.json"):
+        natural_concepts(Task("task", SupportSet((), {"a b": "", "A_b": ""}), ()))
+
+
 def test_types_json_takes_precedence_over_descriptions_in_the_data(folder):
     entity = {"start": 3, "end": 7, "label": "city", "description": "old"}
     write(folder / "train.jsonl", [{"text": "to Rome", "entities": [entity]}, *records(3)])
@@ -210,6 +229,7 @@ def test_types_json_that_describes_another_label_warns(folder):
         ('["city"]', "of type list"),
         ('{"city": 3}', r"'city': the description is 3"),
         ('{"city": {"definition": ["a"]}}', r"the description is \['a'\]"),
+        ('{"city": {"name": 3}}', "'city': the name is 3"),
     ],
 )
 def test_a_types_json_that_is_not_valid(folder, content, message):

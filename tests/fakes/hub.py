@@ -22,11 +22,13 @@ import argparse
 import contextlib
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -66,6 +68,7 @@ class Fault:
     error: HubError | None = None
     cut_upload: int | None = None
     cut_download: int | None = None
+    silence: float = 0
 
     def strikes(self, method: str, address: str) -> bool:
         return self.times > 0 and self.method in {None, method} and bool(self.pattern.search(address))
@@ -178,6 +181,10 @@ class FakeHub:
         """Cut the connection when `after` bytes of the request's body have been read; nothing of it counts."""
         self._faults.append(Fault(re.compile(pattern), method, times, cut_upload=after))
 
+    def fall_silent(self, pattern: str, *, seconds: float, times: int = 1) -> None:
+        """Take the request, and say nothing for so long; then cut the connection, and nothing of it counts."""
+        self._faults.append(Fault(re.compile(pattern), None, times, cut_upload=sys.maxsize, silence=seconds))
+
     def cut_download(self, pattern: str, *, after: int = 0, times: int = 1) -> None:
         """Cut the connection after `after` bytes of the answer's body, of a length that its header promised."""
         self._faults.append(Fault(re.compile(pattern), "GET", times, cut_download=after))
@@ -229,21 +236,26 @@ class FakeHub:
             "no_proxy": "127.0.0.1,localhost",
         }
 
-    def run(self, code: str, home: Path, *, check: bool = True, **environment: str | None) -> str:
+    def run(
+        self, code: str, home: Path, *, check: bool = True, python: Path | None = None, **environment: str | None
+    ) -> str:
         """Run Python code in a new process whose Hub this is, and return what it printed.
 
         Args:
             check (`bool`): whether an exit code other than 0 is an error; if not, what went to stderr is returned too.
+            python (`Path`, *optional*): of another environment, isolated from this repository.
             environment: `token` and `offline` as of `FakeHub.environment`, and variables to set on top.
         """
         options = {name: environment.pop(name) for name in ("token", "offline") if name in environment}
+        command = [sys.executable] if python is None else [os.fspath(python), "-I"]
         result = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(code)],
+            [*command, "-c", textwrap.dedent(code)],
             env=self.environment(home, **options) | environment,
             cwd=Path(__file__).parents[2],
+            stdin=subprocess.DEVNULL,  # nobody is there to answer whether code is to be trusted
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,  # in a test suite that shares its processors, importing torch alone may take a minute
             check=False,
         )
         if check and result.returncode:
@@ -343,6 +355,7 @@ class _Handler(BaseHTTPRequestHandler):
             hub.requests.append(request)
         if fault and fault.cut_upload is not None:
             request.body = self._read(fault.cut_upload)
+            time.sleep(fault.silence)
             self._cut()
             return
         request.body = self._read()
@@ -399,6 +412,7 @@ def main() -> None:
         print("A Hub in memory. In another shell, with a cache of its own:\n")
         print(f"export HF_ENDPOINT={hub.endpoint} HF_TOKEN={OWNER} HF_HUB_DISABLE_XET=1 HF_HUB_DISABLE_TELEMETRY=1")
         print("export HF_HUB_OFFLINE=0 HF_HOME=$(mktemp -d)\n", flush=True)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
 

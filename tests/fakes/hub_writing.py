@@ -42,6 +42,8 @@ def _create_repository(hub: FakeHub, request: Request) -> Response:
         url = f"{hub.endpoint}/{hub.repositories[repo_type, repo_id].path}"
         error = f"You already created this {repo_type} repo"
         return as_json({"error": error, "url": url}, HTTPStatus.CONFLICT, {"X-Error-Message": error})
+    if repo_type == "space" and not data.get("sdk"):
+        raise HubError(400, '"sdk" is required: one of gradio, docker, static')
     private = data.get("visibility") == "private" or bool(data.get("private"))
     repository = hub.add_repo(repo_id, repo_type, private=private, sdk=data.get("sdk"))
     return as_json({"url": f"{hub.endpoint}/{repository.path}", "name": repo_id, "id": repo_id})

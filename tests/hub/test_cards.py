@@ -1,11 +1,14 @@
 """Cards: valid metadata, nothing that was not recorded, and examples that run."""
 
+import importlib.util
 import json
 import re
 from itertools import pairwise
 
 import pytest
 from huggingface_hub import DatasetCard, ModelCard
+from markdown_it import MarkdownIt
+from PIL import Image
 
 from nerfound.corpus import load_packaged_corpus, write_parquet
 from nerfound.evaluation.benchmark import run_benchmark
@@ -15,6 +18,7 @@ from nerfound.evaluation.summary import summarise
 from nerfound.evaluation.tasks import Task
 from nerfound.fewshot import fit, parse_examples, read_examples
 from nerfound.hub import push_corpus, push_foundation, push_recognizer
+from nerfound.hub.curves import plot_training
 from nerfound.hub.records import TrainingRun
 from nerfound.hub.staging import stage_corpus, stage_foundation, stage_recognizer
 from nerfound.hub.templates import template
@@ -98,8 +102,18 @@ def headings(card):
     return re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", card.text, flags=re.DOTALL), re.MULTILINE)
 
 
+def pictures_of(card):
+    return re.findall(r"!\[[^]]+\]\((.*)\)", card.text)
+
+
 def read(folder, kind=ModelCard):
     card = valid(kind.load(folder / "README.md"), "model" if kind is ModelCard else "dataset")
+    drawn = {path.relative_to(folder).as_posix() for path in folder.glob("figures/*")}
+    assert set(pictures_of(card)) == drawn
+    page = MarkdownIt("commonmark").enable("table").render(card.text)
+    assert page.count("<table>") == len(re.findall(r"^\| --- \|", card.text, re.MULTILINE))
+    assert "| --- |" not in page  # every table is shown as one
+    assert not re.search(r"<p>(- |#|```|!\[)", page)  # and so is every list, heading, block and picture
     assert str(folder.parent) not in str(card)  # nothing of this machine
     assert "None" not in str(card)
     assert "\n\n\n" not in card.text
@@ -154,6 +168,26 @@ def test_a_curve_without_evaluations_has_the_log_lines_and_is_thinned(tmp_path):
     assert (curve[-1].step, curve[-1].loss, curve[-1].eval_loss) == (100, 0.01, None)
 
 
+def test_the_picture_of_a_curve(tmp_path):
+    (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": LOG}))
+    log = TrainingRun.read(str(tmp_path)).log
+    assert [(p.step, p.loss, p.eval_loss, p.eval_map) for p in log] == [(10, 2.5, None, None), (20, 1.5, 1.75, 0.4321)]
+    plot_training(log, tmp_path / "both")
+    plot_training(log[:1] * 2, tmp_path / "losses")
+    with Image.open(tmp_path / "both.png") as both, Image.open(tmp_path / "losses.png") as losses:
+        assert both.size == losses.size == (800, 320)
+        green = (0x00, 0x9E, 0x73)  # the line of the mean average precision, where it was measured
+        assert [green in set(image.convert("RGB").getdata()) for image in (both, losses)] == [True, False]
+
+
+def test_without_matplotlib_a_card_has_no_picture(trained, tmp_path, monkeypatch, caplog):
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "matplotlib" else find(name))
+    stage_foundation(trained, tmp_path / "staged", "acme/foundation")
+    assert "Training curve" in headings(read(tmp_path / "staged"))
+    assert "nerfound[plots]" in caplog.text
+
+
 def test_a_damaged_record_is_named(trained, tmp_path):
     (trained / "training.json").write_text('{"objective": ')
     with pytest.raises(ValueError, match=r"training\.json is no JSON .* it was cut off"):
@@ -181,9 +215,9 @@ def test_measured_results_of_the_very_weights(trained, results, tmp_path):
         "nerfound benchmark --encoder base=FacebookAI/roberta-base ours=acme/foundation --data x -o my-results"
         in card.text
     )
-    pictures = re.findall(r"!\[.*\]\((.*)\)", card.text)
-    assert pictures == ["figures/curve_average.png"]
-    assert (tmp_path / "staged" / pictures[0]).is_file()
+    both = [100 * summary.loc[m, "average", "ours", 2]["mean"] for m in ("token_macro_f1", "entity_micro_f1")]
+    assert re.search(rf"Mean over 2 tasks, .*\n\n(\|.*\n)+\| ours \| .* \| {both[0]:.1f} / {both[1]:.1f} \|", card.text)
+    assert pictures_of(card) == ["figures/training_curve.png", "figures/curve_average.png"]
 
 
 def test_results_of_other_weights_are_refused(encoders, results, tmp_path):
@@ -238,6 +272,14 @@ def test_a_base_model_of_the_hub_is_named(encoders, tmp_path):
     assert "trust_remote_code=True" in PYTHON.findall(card.text)[1]
 
 
+def test_the_base_model_of_a_folder_is_that_of_its_record(trained, tmp_path):
+    recognizer = fit(EXAMPLES, foundation=trained, l2=1e-3)
+    stage_recognizer(recognizer, tmp_path / "staged", "acme/recognizer")
+    card = read(tmp_path / "staged")
+    assert card.data.base_model == RECORD["token_encoder"]
+    assert "fitted on\n`my-foundation`" in card.text
+
+
 def test_names_of_concepts_are_text(encoders, tmp_path):
     concepts = {"<script>alert(1)</script>": "[x](http://evil) | {{ 7 * 7 }}\n# Heading", "`a`": ""}
     stage_recognizer(make_recognizer(encoders["bert"], concepts=concepts), tmp_path / "staged", "acme/recognizer")
@@ -261,11 +303,9 @@ def test_card_of_the_packaged_corpus(tmp_path):
     assert {"en", "zh", "tr"} <= set(data["language"])
     assert [split["name"] for split in data["dataset_info"]["splits"]] == ["train", "test"]
     assert sum(split["num_examples"] for split in data["dataset_info"]["splits"]) == 6605
-    for figure in re.findall(r"!\[.*\]\((.*)\)", card.text):
-        assert (tmp_path / "staged" / figure).is_file()
-    assert len(list((tmp_path / "staged" / "figures").iterdir())) == 4
+    assert len(pictures_of(card)) == 4
     text = " ".join(card.text.split())
-    assert "| annotations | 51,648 | 800,000 |" in text
+    assert "| annotations | 52,066 | 800,000 |" in text
     assert "written by an LLM" in text
     assert "nerfound push corpus default x" in text
 
@@ -309,6 +349,17 @@ def test_the_examples_of_every_card_run(hub, trained, encoders, tmp_path, monkey
     checked = [request for request in hub.requests if request.path == "/api/validate-yaml"]
     assert len(checked) == 5
     assert all(json.loads(request.body)["content"].startswith("---\n") for request in checked)
+
+
+def test_the_hub_finds_the_cards_valid(hub, trained, results, tmp_path):
+    push_foundation(trained, "owner/foundation", token_encoder="owner/encoder", results=results[0])
+    for name in ("foundation", "encoder"):
+        card = ModelCard.load(f"owner/{name}")
+        card.validate()
+        info = hub.api().model_info(f"owner/{name}")
+        assert (info.pipeline_tag, info.library_name) == ("feature-extraction", card.data.library_name)
+        assert {"region:us", "dataset:acme/corpus", "base_model:FacebookAI/roberta-base"} <= set(info.tags)
+        assert {result.metric_type for result in info.card_data.eval_results} == {"f1"}
 
 
 # --- templates, and names that are told

@@ -2,15 +2,16 @@
 
 import json
 import re
-import subprocess
-import sys
 
+import huggingface_hub
 import pandas
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModel, AutoTokenizer, pipeline
+from transformers import AutoModel, AutoTokenizer, BertConfig
+from typer.testing import CliRunner
 
+from nerfound.cli import app
 from nerfound.corpus import CORPUS_FEATURES, load_packaged_corpus, read_corpus, write_parquet
 from nerfound.fewshot import fit
 from nerfound.hub import PushError, cards, push_corpus, push_folder, push_foundation, push_recognizer, upload
@@ -187,6 +188,15 @@ def test_a_cut_upload_is_repeated(hub, small, pattern):
     assert files_of(hub.repositories["model", "owner/model"]) == contents(small)
 
 
+def test_a_server_that_falls_silent_is_not_waited_for_without_end(hub, small, monkeypatch):
+    monkeypatch.setattr(upload, "SILENCE", 3.0)
+    hub.fall_silent("/commit/", seconds=60)
+    push_folder(small, "owner/model")
+    assert [request.status for request in hub.requests if "/commit/" in request.path] == [0, 200]
+    assert commits(hub, "owner/model") == 1
+    assert huggingface_hub.get_session().timeout.read is None  # as it was
+
+
 def test_what_arrives_other_than_sent_is_no_success(hub, small, monkeypatch):
     fetch = upload.hf_hub_download
 
@@ -262,41 +272,6 @@ def test_a_dual_encoder_pushes_itself(hub, foundation, encoders):
 
 # --- recognizers
 
-WITHOUT_NERFOUND = """
-import json, sys
-
-class NoNerfound:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "nerfound":
-            raise ModuleNotFoundError(f"{name} is blocked", name=name)
-
-sys.meta_path.insert(0, NoNerfound())
-from transformers import pipeline
-
-text = "is there a free table at Noma, near the river?"
-plain = pipeline("token-classification", model="REPO", aggregation_strategy="simple"PLAIN)
-few = pipeline("few-shot-ner", model="REPO", trust_remote_code=True)
-found = [[[e["entity_group"], e["start"], e["end"]] for e in pipe(text)] for pipe in (plain, few)]
-print(json.dumps([type(plain.model).__module__, *found]))
-"""
-
-
-@pytest.mark.parametrize("kind", ["bert", "modernbert"])
-def test_recognizer_by_its_id_with_and_without_nerfound(hub, recognizers, kind, tmp_path):
-    push_recognizer(recognizers / kind, f"owner/{kind}")
-    text = SENTENCES[1]
-    ours = pipeline("few-shot-ner", model=f"owner/{kind}")  # nerfound is here: no code of the Hub need be trusted
-    assert type(ours.model) is NuNerForTokenClassification
-    local = pipeline("few-shot-ner", model=str(recognizers / kind))
-    assert ours(text) == local(text)
-    assert ours(text)
-    trust = "" if kind == "bert" else ", trust_remote_code=True"
-    code = WITHOUT_NERFOUND.replace("REPO", f"owner/{kind}").replace("PLAIN", trust)
-    module, plain, few = json.loads(hub.run(code, tmp_path / "home").splitlines()[-1])
-    assert module.startswith("transformers.models.bert" if kind == "bert" else "transformers_modules.")
-    assert few == [[e["entity_group"], e["start"], e["end"]] for e in ours(text)]
-    assert plain
-
 
 def test_a_configuration_keeps_the_pipelines_of_others(hub, recognizers):
     push_recognizer(recognizers / "bert", "owner/bert")
@@ -305,6 +280,7 @@ def test_a_configuration_keeps_the_pipelines_of_others(hub, recognizers):
     assert config.to_dict()["custom_pipelines"]["few-shot-ner"]["impl"] == "pipeline_few_shot_ner.FewShotNerPipeline"
     config.custom_pipelines = {"other": {"impl": "a.B"}}
     assert config.custom_pipelines == {"other": {"impl": "a.B"}}
+    assert not hasattr(BertConfig(), "custom_pipelines")
 
 
 @pytest.mark.parametrize("kind", ["bert", "modernbert"])
@@ -411,38 +387,31 @@ def test_an_earlier_corpus_leaves_no_passages_behind(hub, passages, no_figures):
 # --- the command line
 
 
-def nerfound(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "nerfound", *map(str, arguments)],
-        capture_output=True, text=True, check=False, timeout=120, **environment,
-    )  # fmt: skip
+def nerfound(*arguments):
+    return CliRunner().invoke(app, list(map(str, arguments)))
 
 
 def test_dry_run_writes_exactly_what_is_pushed(hub, recognizers, tmp_path):
-    environment = {"env": hub.environment(tmp_path / "home")}
     staged = tmp_path / "staged"
-    shown = nerfound("push", "recognizer", recognizers / "bert", "owner/bert", "--dry-run", "-o", staged, **environment)
-    assert shown.returncode == 0, shown.stderr
+    shown = nerfound("push", "recognizer", recognizers / "bert", "owner/bert", "--dry-run", "-o", staged)
+    assert shown.exit_code == 0, shown.output
     assert re.search(r"staged: \d+ files, .* as they would be pushed to owner/bert", shown.stdout)
     assert hub.requests == []
-    pushed = nerfound("push", "recognizer", recognizers / "bert", "owner/bert", "--private", **environment)
-    assert pushed.returncode == 0, pushed.stderr
+    # In a process of its own, where nothing but the environment says which Hub is meant
+    command = ["push", "recognizer", str(recognizers / "bert"), "owner/bert", "--private"]
+    pushed = hub.run(f"from nerfound.cli import app; app({command})", tmp_path / "home")
     repository = hub.repositories["model", "owner/bert"]
-    assert pushed.stdout.startswith(f"{hub.endpoint}/owner/bert: ")
-    assert f"{repository.at('main').oid}, downloaded again and found equal" in pushed.stdout
+    assert pushed.startswith(f"{hub.endpoint}/owner/bert: ")
+    assert f"{repository.at('main').oid}, downloaded again and found equal" in pushed
     assert files_of(repository) == contents(staged)
     assert repository.private
-    again = nerfound("push", "recognizer", recognizers / "bert", "owner/bert", "--dry-run", "-o", staged, **environment)
-    assert (again.returncode, "is there already" in again.stderr) == (1, True)
+    again = nerfound("push", "recognizer", recognizers / "bert", "owner/bert", "--dry-run", "-o", staged)
+    assert (again.exit_code, "is there already" in again.output) == (1, True)
 
 
 def test_dry_run_of_a_foundation_writes_both_folders(foundation, tmp_path):
-    from typer.testing import CliRunner
-
-    from nerfound.cli import app
-
-    command = ["push", "foundation", str(foundation), "me/f", "--token-encoder", "me/e", "--dry-run"]
-    done = CliRunner().invoke(app, [*command, "-o", str(tmp_path / "f")])
+    command = ["push", "foundation", foundation, "me/f", "--token-encoder", "me/e", "--dry-run"]
+    done = nerfound(*command, "-o", tmp_path / "f")
     assert done.exit_code == 0, done.output
     assert (tmp_path / "f" / "concept_tokenizer" / "tokenizer.json").is_file()
     assert json.loads((tmp_path / "f-token-encoder" / "config.json").read_text())["model_type"] == "roberta"
@@ -450,11 +419,7 @@ def test_dry_run_of_a_foundation_writes_both_folders(foundation, tmp_path):
 
 
 def test_output_without_dry_run_is_refused(passages, tmp_path):
-    from typer.testing import CliRunner
-
-    from nerfound.cli import app
-
-    done = CliRunner().invoke(app, ["push", "corpus", str(passages), "me/corpus", "-o", str(tmp_path / "x")])
+    done = nerfound("push", "corpus", passages, "me/corpus", "-o", tmp_path / "x")
     assert done.exit_code == 1
     assert "add --dry-run" in done.output
 

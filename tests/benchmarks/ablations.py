@@ -1,0 +1,155 @@
+"""`python -m tests.benchmarks.ablations DATA -o DIR`: what each part of the pre-training recipe is worth.
+
+Every variant is pre-trained on the same share of the packaged corpus and scored on the dev splits of the tasks in DATA
+(a folder of folders), never on a test split: the blog's linear head and the recognizer's BIO head, without prior, mean
+over the draws and tasks. Started again, it goes on: a finished variant is a line of `ablations.jsonl`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nerfound.evaluation.probes import SupportVectors, TestVectors
+from nerfound.evaluation.tasks import Task, read_task
+from nerfound.fewshot.embedding import embed_examples
+from nerfound.fewshot.fitting import load_foundation
+from nerfound.fewshot.heads import DEFAULT_L2
+from nerfound.fewshot.sampler import sample_k_shot
+from nerfound.markdown import markdown_table
+
+TASKS = ("mit_movie", "mit_restaurant", "jnlpba", "wnut17")
+SHOTS = (1, 4, 16, 64)
+BASE = "sentence-transformers/all-MiniLM-L6-v2"
+
+VARIANTS: dict[str, list[str]] = {
+    "reference": [],
+    "corpus: half": ["--limit", "0.5"],
+    "corpus: a quarter": ["--limit", "0.25"],
+    "objective: fixed ontology": ["--objective", "fixed-ontology"],
+    "objective: the blog's recipe": ["--recipe", "blog"],
+    "no boundary loss": ["--boundary_weight", "0"],
+    "boundary loss: weight 2": ["--boundary_weight", "2"],
+    "concepts by name alone": ["--description_share", "0"],
+    "concepts by name and description": ["--description_share", "1"],
+    "score: raw dot product": ["--score", "dot"],
+    "near duplicates are negatives": ["--near_duplicate_cosine", "2"],
+    "no augmentation": ["--crop_share", "0", "--plain_share", "0"],
+    "layers trained: top 1": ["--trainable_layers", "1"],
+    "layers trained: all 6": ["--trainable_layers", "6"],
+    "LoRA of rank 16": ["--lora_rank", "16", "--learning_rate", "1e-3"],
+    "learning rate 2e-4": ["--learning_rate", "2e-4"],
+    "learning rate 8e-4": ["--learning_rate", "8e-4"],
+    "3 epochs": ["--num_train_epochs", "3"],
+    "10 epochs": ["--num_train_epochs", "10"],
+    "batch of 16": ["--per_device_train_batch_size", "16"],
+    "dropout 0.1": ["--dropout", "0.1"],
+    "token vector: last and last frozen layer": ["--token_layers", "-1", "-4"],
+    "all languages": ["--languages", "all"],
+}
+"""What differs from the reference; a `--limit` below 1 is a share of the reference's passages."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help=f"folder with {', '.join(TASKS)}")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS, metavar="NAME")
+    parser.add_argument("--passages", type=int, default=1500, help="of the reference")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[42], help="of pre-training")
+    parser.add_argument("--draws", type=int, default=3, help="support sets per k")
+    args = parser.parse_args()
+    if not args.data.is_dir():
+        print(f"skipped: there is no {args.data}")
+        return
+    args.output.mkdir(parents=True, exist_ok=True)
+    tasks = [read_task(args.data / name, split="dev", test_limit=400) for name in TASKS]
+    results = args.output / "ablations.jsonl"
+    done = {(row["variant"], row["seed"]): row for row in read_lines(results)}
+    record(results, done, "base encoder", 0, lambda: {"scores": score(BASE, tasks, args.draws), "seconds": 0})
+    for seed in args.seeds:
+        for variant in args.variants:
+            record(results, done, variant, seed, lambda v=variant, s=seed: train_and_score(v, s, args, tasks))
+    print(table(list(done.values())))
+
+
+def record(results: Path, done: dict, variant: str, seed: int, measure) -> None:
+    """Measure what is not there yet, and keep it."""
+    if (variant, seed) in done:
+        return
+    done[variant, seed] = {"variant": variant, "seed": seed} | measure()
+    with results.open("a") as file:
+        file.write(json.dumps(done[variant, seed]) + "\n")
+
+
+def read_lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def train_and_score(variant: str, seed: int, args: argparse.Namespace, tasks: Sequence[Task]) -> dict:
+    options = list(VARIANTS[variant])
+    share = float(options.pop(options.index("--limit") + 1)) if "--limit" in options else 1.0
+    options = [option for option in options if option != "--limit"]
+    folder = args.output / f"{list(VARIANTS).index(variant)}-{seed}"
+    command = [sys.executable, "-m", "nerfound", "pretrain", "--output_dir", str(folder), "--seed", str(seed)]
+    command += ["--limit", str(int(args.passages * share)), "--save_strategy", "no", "--eval_strategy", "no", *options]
+    print(f"{variant}, seed {seed}: {' '.join(command[3:])}", flush=True)
+    started = time.perf_counter()
+    if not (folder / "training.json").exists():
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    seconds = time.perf_counter() - started
+    scores = score(str(folder), tasks, args.draws)
+    (folder / "model.safetensors").unlink()
+    return {"scores": scores, "seconds": round(seconds), "arguments": command[7:]}
+
+
+def score(encoder: str, tasks: Sequence[Task], draws: int) -> dict[str, list[float]]:
+    """Percent per k: token macro-F1 of the blog's head, strict entity micro-F1 of the BIO head."""
+    model = load_foundation(encoder)
+    cells = np.array([score_task(model, task, draws) for task in tasks])  # tasks, shots, draws, two figures
+    token, strict = 100 * cells.mean(axis=(0, 2)).T
+    return {"token": token.round(2).tolist(), "strict": strict.round(2).tolist()}
+
+
+def score_task(model, task: Task, draws: int) -> list[list[tuple[float, float]]]:
+    concepts = list(task.train.concepts)
+    drawn = [[sample_k_shot(task.train.examples, k, seed, concepts) for seed in range(draws)] for k in SHOTS]
+    union = sorted({index for of_k in drawn for indices in of_k for index in indices})
+    position = {index: i for i, index in enumerate(union)}
+    support = SupportVectors(embed_examples(model, [task.train.examples[i] for i in union]), concepts)
+    test = TestVectors(embed_examples(model, task.test), concepts)
+
+    def cell(indices: list[int]) -> tuple[float, float]:
+        rows = [position[index] for index in indices]
+        *_, macro = test.score(support.fit(rows, "blog", DEFAULT_L2), "blog")
+        *_, micro, _ = test.score(support.fit(rows, "entity", DEFAULT_L2), "entity")
+        return macro["token_f1"], micro["strict_f1"]
+
+    return [[cell(indices) for indices in of_k] for of_k in drawn]
+
+
+def table(rows: Sequence[dict]) -> str:
+    """A row per variant: mean over the seeds of pre-training, with the spread where there are several."""
+    header = ["variant", "seeds", *(f"{name} k={k}" for name in ("token", "strict") for k in SHOTS), "seconds"]
+    body = []
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        own = [row for row in rows if row["variant"] == variant]
+        figures = np.array([row["scores"]["token"] + row["scores"]["strict"] for row in own])
+        spread = figures.std(axis=0, ddof=1) if len(own) > 1 else [None] * figures.shape[1]
+        cells = [
+            f"{mean:.1f}" + (f" ± {sd:.1f}" if sd is not None else "")
+            for mean, sd in zip(figures.mean(0), spread, strict=True)
+        ]
+        body.append([variant, str(len(own)), *cells, f"{np.mean([row['seconds'] for row in own]):.0f}"])
+    return markdown_table(header, body)
+
+
+if __name__ == "__main__":
+    main()
