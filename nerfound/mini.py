@@ -37,7 +37,7 @@ from .offline import (
     resolve_foundation,
 )
 from .pretraining.ranking import CONCEPT_TOKENIZER_FOLDER
-from .provenance import RECORD_FILE, is_hub_id
+from .provenance import CURVE_FILE, RECORD_FILE, is_hub_id
 
 logger = logging.get_logger(__name__)
 
@@ -183,8 +183,9 @@ def shrink(
     with atomic_folder(output) as folder:
         _save(delta, folder / DELTA_FILE)
         (folder / CONFIG_FILE).write_text(_portable_config(model.config, names), encoding="utf-8")
-        if os.path.isfile(record := os.path.join(source, RECORD_FILE)):
-            shutil.copyfile(record, folder / RECORD_FILE)
+        for name in (RECORD_FILE, CURVE_FILE):
+            if os.path.isfile(record := os.path.join(source, name)):
+                shutil.copyfile(record, folder / name)
         Manifest(bases, rank, file_sha256(folder / DELTA_FILE)).write(folder)
     return output / DELTA_FILE
 
@@ -202,9 +203,8 @@ def expand(folder: Path) -> Path:
         OSError: if the base cannot be fetched, or the cache cannot be written.
     """
     manifest = Manifest.read(folder)
-    facts = [
-        path.read_bytes() for name in (MANIFEST_FILE, CONFIG_FILE, RECORD_FILE) if (path := folder / name).is_file()
-    ]
+    files = (MANIFEST_FILE, CONFIG_FILE, RECORD_FILE, CURVE_FILE)
+    facts = [path.read_bytes() for name in files if (path := folder / name).is_file()]
     key = hashlib.sha256(b"\0".join(facts)).hexdigest()[:16]
     target = _cache_folder(key) / folder.resolve().name
     if not target.is_dir():
@@ -312,7 +312,7 @@ def _write_checkpoint(folder: Path, manifest: Manifest, target: Path) -> None:
         tokenizer.save_pretrained(target / _TOKENIZER_FOLDERS[encoder])
     _add(load_file(folder / DELTA_FILE), weights)
     _save(weights, target / "model.safetensors")
-    for name in (CONFIG_FILE, RECORD_FILE):
+    for name in (CONFIG_FILE, RECORD_FILE, CURVE_FILE):
         if (folder / name).is_file():
             shutil.copyfile(folder / name, target / name)
 

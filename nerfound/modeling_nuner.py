@@ -278,7 +278,13 @@ class NuNerForTokenClassification(NuNerPreTrainedModel):
 
     Labels are `O`, then `B-<concept>`, `I-<concept>` per concept. The first sub-token of a mention is `B`, all further
     ones are `I`. With `config.nested`, each concept's (O, B, I) is a softmax of its own, where O has the logit 0.
+
+    Attributes:
+        from_dual_encoder (`bool`): whether it was loaded from a dual encoder, at `name_or_path`, whose concept encoder
+            it has left behind.
     """
+
+    from_dual_encoder = False
 
     def __init__(self, config: NuNerConfig) -> None:
         super().__init__(config)
@@ -414,7 +420,9 @@ class NuNerForTokenClassification(NuNerPreTrainedModel):
             dropped = ("concept_encoder.", "token_projection.", "concept_projection.", "scorer.", "mention_prior.")
             stored.concept_config = None
             logger.warning(f"{name}: took the token encoder of the dual encoder; dropped {', '.join(dropped)}.")
-        return load_strictly(super().from_pretrained, name, config=stored, ignore=dropped, **kwargs)
+        model = load_strictly(super().from_pretrained, name, config=stored, ignore=dropped, **kwargs)
+        model.from_dual_encoder = bool(dropped)
+        return model
 
     @classmethod
     def _from_plain(cls, name: str, stored: PreTrainedConfig, kwargs: dict[str, Any]) -> NuNerForTokenClassification:

@@ -15,6 +15,9 @@ from .offline import DEFAULT_ENCODER, DEFAULT_FOUNDATION, is_default_foundation,
 RECORD_FILE = "training.json"
 """What pre-training leaves about itself beside the model; its names are those of `public_name`."""
 
+CURVE_FILE = "trainer_state.json"
+"""Losses and metrics of a run, step by step; the Trainer writes it."""
+
 
 def public_name(name_or_path: str | os.PathLike[str]) -> str:
     """A Hub id as it is; of a folder or file, its last part alone. So a name with a `/` in it is a Hub id."""

@@ -217,7 +217,7 @@ def load_prior(foundation: str | os.PathLike[str] | PreTrainedModel) -> ConceptP
     """
     hub: dict[str, Any] = {}
     if isinstance(foundation, NuNerForTokenClassification):
-        if foundation.classifier is not None or not foundation.name_or_path:
+        if not foundation.from_dual_encoder:
             return None
         foundation, hub = foundation.name_or_path, getattr(foundation, "_hub_kwargs", {})
     if isinstance(foundation, str | os.PathLike):

@@ -20,7 +20,7 @@ from ..fewshot.fitting import as_support_set, load_foundation
 from ..files import write_text_atomically
 from ..markdown import markdown_literal, markdown_table
 from ..modeling_nuner import NuNerForConceptContrast, NuNerForTokenClassification
-from ..provenance import RECORD_FILE, public_command, public_name, versions
+from ..provenance import CURVE_FILE, RECORD_FILE, public_command, public_name, versions
 
 HEADLINES = ("token_macro_f1", "entity_micro_f1")
 _DECODED = "entity protocol (legal BIO decoding)"
@@ -58,7 +58,7 @@ class TrainingRun:
     @classmethod
     def read(cls, origin: str) -> TrainingRun:
         """Read what is there, in a folder or a repository of the Hub."""
-        log = _points(_read_json(origin, "trainer_state.json").get("log_history", []))
+        log = _points(_read_json(origin, CURVE_FILE).get("log_history", []))
         return cls(
             _read_json(origin, RECORD_FILE),
             _thinned(_evaluations(log)),
