@@ -19,13 +19,13 @@ test: $(READY)
 	$(BIN)/python -m pytest tests
 
 lint: $(READY)
-	$(BIN)/ruff check nerfound tests
-	$(BIN)/ruff format --check nerfound tests
+	$(BIN)/ruff check nerfound tests spaces
+	$(BIN)/ruff format --check nerfound tests spaces
 	$(BIN)/mypy
 
 format: $(READY)
-	$(BIN)/ruff check --fix nerfound tests
-	$(BIN)/ruff format nerfound tests
+	$(BIN)/ruff check --fix nerfound tests spaces
+	$(BIN)/ruff format nerfound tests spaces
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.throughput

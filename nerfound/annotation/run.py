@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -257,6 +258,18 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Look for cycles of garbage more rarely: requests leave few, and looking took 6 % of the processor's time."""
+    before = gc.get_threshold()
+    gc.set_threshold(50_000, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+@_rare_collections()
 def _run(work: Coroutine[Any, Any, None], interrupt: Callable[[], None]) -> None:
     """Run to the end, also where an event loop is running already, as in a notebook: then in a thread beside it.
 

@@ -55,7 +55,9 @@ def build_compare(engine: Engine, teach: TeachTab, encoder_limits: dict[str, Any
         base = engine.teach(support, "base").extract(text) if support.examples else []  # it knows no names
         return _panel(text, concepts, foundation, answer), _panel(text, concepts, base, answer)
 
-    button.click(compare, [teach.annotator, text], panels, **encoder_limits, api_name="compare")
+    button.click(
+        compare, [teach.annotator, text], panels, show_progress="minimal", **encoder_limits, api_name="compare"
+    )
     for worked_button, worked in teach.worked:
         worked_button.click(
             lambda worked=worked: (worked.compare.text, None, None),
