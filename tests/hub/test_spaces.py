@@ -30,7 +30,7 @@ short_description: Finds entities
 """
 REQUIREMENTS = """\
 # what the app needs
---extra-index-url https://download.pytorch.org/whl/cpu
+--extra-index-url https://wheels.example/cpu
 torch==2.13.0  # any build
 gradio[oauth]==6.31.0
 """

@@ -46,7 +46,7 @@ window.nerfound.annotator = (element, props, trigger, watch) => {
       index < 9 ? el("kbd", { "aria-hidden": "true" }, String(index + 1)) : null,
       el("span", {}, concept.name), el("small", {}, String(count(concept.name))))));
     const problem = el("p", { class: "nf-problem", role: "alert", hidden: true });
-    const name = el("input", { type: "text", "data-key": "new-name", placeholder: "new concept, e.g. city", "aria-label": "Name of a new concept", maxlength: props.max_name, autocomplete: "off" });
+    const name = el("input", { type: "text", "data-key": "new-name", placeholder: "e.g. city", "aria-label": "Name of a new concept", maxlength: props.max_name, autocomplete: "off" });
     const description = el("input", { type: "text", "data-key": "new-description", placeholder: "what it means (optional)", "aria-label": "Description of the new concept (optional)", maxlength: props.max_description, autocomplete: "off" });
     const form = el("form", { class: "nf-row", onsubmit: (event) => {
       event.preventDefault();
