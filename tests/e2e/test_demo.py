@@ -18,10 +18,12 @@ def test_demo_shows_the_whole_method(tmp_path):
     rows = json.loads((output / "results.json").read_text())["rows"]
     cells = {(row["task"], row["encoder"], row["k"]) for row in rows}
     tasks = {"clinic_notes", "home_repairs", "job_adverts", "average"}
-    assert cells == {(task, encoder, k) for task in tasks for encoder in ("base", "foundation") for k in (1, 4, 16)}
+    lines = ("base", "foundation", "foundation + prior")
+    assert cells == {(task, line, k) for task in tasks for line in lines for k in (1, 4, 16)}
     assert all(0 < row["token_macro_f1"] < 1 and 0 <= row["entity_micro_f1"] < 1 for row in rows)
     average = {(row["encoder"], row["k"]): row["token_macro_f1"] for row in rows if row["task"] == "average"}
     assert average["base", 1] < average["base", 4] < average["base", 16]
+    assert average["foundation + prior", 1] > average["foundation", 1]
     reports = {"results.parquet", "results.md", "efficiency.md", "curve_average.png", "curve_average.svg", "run.json"}
     assert reports <= {path.name for path in (output / "benchmark").iterdir()}
     assert "boiler" in result.stdout
