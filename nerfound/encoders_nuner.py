@@ -6,14 +6,14 @@ import hashlib
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
@@ -222,6 +222,13 @@ def _no_pooler(config: PreTrainedConfig) -> dict[str, bool]:
 
 def _shorten(keys: list[str], shown: int = 5) -> str:
     return ", ".join(keys[:shown]) + (f" and {len(keys) - shown} more" if len(keys) > shown else "")
+
+
+def hash_weights(digest: hashlib._Hash, weights: Mapping[str, Tensor]) -> None:
+    """Add the names, types, shapes and values of weights to a hash, in the order of their names."""
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
 
 
 class quiet_loading:  # noqa: N801 - a context manager reads as a verb

@@ -25,7 +25,7 @@ from transformers import AutoTokenizer
 from transformers.utils import logging
 
 from .configuration_nuner import NuNerConfig
-from .encoders_nuner import load_encoder
+from .encoders_nuner import hash_weights, load_encoder
 from .files import atomic_folder, file_sha256
 from .modeling_nuner import NuNerForConceptContrast
 from .offline import (
@@ -219,9 +219,7 @@ def expand(folder: Path) -> Path:
 def weights_sha256(weights: Mapping[str, Tensor]) -> str:
     """SHA-256 of the names, types, shapes and values of weights."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(weights.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    hash_weights(digest, weights)
     return digest.hexdigest()
 
 

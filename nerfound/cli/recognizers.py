@@ -56,7 +56,7 @@ def fit(
         FitRecipe,
         typer.Option(help="'nerfound': start from the concepts' names and descriptions; 'blog': from nothing."),
     ] = FitRecipe.nerfound,
-    l2: Annotated[float | None, typer.Option(help="Penalty of the head; cross-validated by default.")] = None,
+    l2: Annotated[float | None, typer.Option(help="Penalty of the head; chosen by the examples by default.")] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     seed: Annotated[int, typer.Option(help="Of fine-tuning.")] = 0,
 ) -> None:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
+from ..encoders_nuner import hash_weights
 from ..fewshot.embedding import EmbeddedExamples, embed_windows, windows_of
 from ..fewshot.formats import Example
 from ..files import atomic_path
@@ -98,9 +99,7 @@ def weights_digest(module: nn.Module, config: PreTrainedConfig, settings: Any) -
         if not key.startswith("_") and key != "transformers_version"
     }
     digest = hashlib.sha256(json.dumps([described, settings], sort_keys=True, default=str).encode())
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    hash_weights(digest, module.state_dict())
     return digest
 
 

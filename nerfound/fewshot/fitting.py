@@ -204,10 +204,11 @@ def fit_few_shot_head(
         prior (`HeadPrior`, *optional*): what the head starts from.
     """
     if prior is not None:
-        prior, chosen = trust_prior(prior, labels, groups)
+        prior, trusted_l2 = trust_prior(prior, labels, groups)
+        l2 = trusted_l2 if l2 is None else l2
     elif l2 is None:
-        chosen = choose_l2(vectors, labels, groups, num_labels, nested=nested)
-    return fit_linear_head(vectors, labels, num_labels, l2=l2 or chosen, nested=nested, prior=prior)
+        l2 = choose_l2(vectors, labels, groups, num_labels, nested=nested)
+    return fit_linear_head(vectors, labels, num_labels, l2=l2, nested=nested, prior=prior)
 
 
 def load_prior(foundation: str | os.PathLike[str] | PreTrainedModel) -> ConceptPrior | None:

@@ -21,7 +21,7 @@ from ..fewshot.fitting import load_foundation
 from ..modeling_nuner import NuNerForConceptContrast, NuNerForTokenClassification
 from ..offline import DEFAULT_ENCODER, resolve_encoder
 from ..pipeline_few_shot_ner import FewShotNerPipeline
-from ..pretraining.ranking import CONCEPT_TOKENIZER_FOLDER, encode_concept_texts
+from ..pretraining.ranking import encode_concept_texts, load_concept_tokenizer
 from ..spans import Entity
 from ..windows import DEFAULT_MAX_TOKENS, make_windows
 from .documents import with_marked_concepts
@@ -63,7 +63,7 @@ class Engine:
     def __init__(self, foundation: str, base: str = DEFAULT_ENCODER) -> None:
         folder = resolve_encoder(foundation)
         self.contrast = NuNerForConceptContrast.from_pretrained(folder).eval()
-        self.concept_tokenizer = AutoTokenizer.from_pretrained(folder, subfolder=CONCEPT_TOKENIZER_FOLDER)
+        self.concept_tokenizer = load_concept_tokenizer(folder)
         tokenizer = AutoTokenizer.from_pretrained(folder)
         self.encoders: dict[EncoderName, NuNerForTokenClassification] = {
             "foundation": load_foundation(self.contrast, tokenizer=tokenizer),

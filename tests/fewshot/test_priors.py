@@ -154,6 +154,14 @@ def test_a_given_penalty_counts(dual):
     assert fit_few_shot_head(vectors, labels, groups, 5, prior=prior).l2 == pytest.approx(heads.PRIOR_L2 / 2**0.5)
 
 
+@pytest.mark.parametrize("with_prior", [True, False])
+def test_a_penalty_of_zero_is_refused(dual, with_prior):
+    prior = load_prior(dual)(CONCEPTS) if with_prior else None
+    vectors, labels, groups = torch.randn(20, 32), torch.arange(20) % 5, torch.arange(20) // 10
+    with pytest.raises(ValueError, match="must be positive"):
+        fit_few_shot_head(vectors, labels, groups, 5, prior=prior, l2=0.0)
+
+
 def test_recipe_of_the_blog_has_no_prior(dual):
     ours, blogs = (fit(EXAMPLES, foundation=dual, recipe=recipe) for recipe in ("nerfound", "blog"))
     assert (ours.config.fitted["recipe"], blogs.config.fitted["recipe"]) == ("nerfound", "blog")
