@@ -38,6 +38,9 @@ class NuNerConfig(PreTrainedConfig):
         boundary_weight (`float`, *optional*, defaults to 0.0):
             Weight of the boundary loss beside the contrast: where mentions of any concept begin and end. Above 0, the
             dual encoder has a [`MentionPrior`], which a few-shot head can start from.
+        retention_weight (`float`, *optional*, defaults to 0.0):
+            Weight of the retention loss while training: how much of the token encoder's middle layer a linear decoder
+            does not find in the token vectors. Pre-training sets it back to 0 once it is done.
         score_chunk_size (`int`, *optional*, defaults to 1024):
             Concepts scored at a time while the loss is computed; bounds its memory.
         nested (`bool`, *optional*, defaults to `False`):
@@ -63,6 +66,7 @@ class NuNerConfig(PreTrainedConfig):
     initial_bias: float = -8.0
     token_layers: list[int] | tuple[int, ...] = (-1,)
     boundary_weight: float = 0.0
+    retention_weight: float = 0.0
     score_chunk_size: int = 1024
     nested: bool = False
     concepts: dict[str, str] | None = None

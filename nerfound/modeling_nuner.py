@@ -10,11 +10,10 @@ from typing import Any, Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers import initialization as init
 from transformers.dynamic_module_utils import custom_object_save
-from transformers.modeling_outputs import TokenClassifierOutput
+from transformers.modeling_outputs import BaseModelOutput, TokenClassifierOutput
 from transformers.utils import ModelOutput, logging
 
 from .configuration_nuner import NuNerConfig
@@ -29,15 +28,18 @@ from .encoders_nuner import (
     load_token_classifier,
     train_top_layers,
 )
+from .losses_nuner import IGNORED, Retention, boundary_loss, contrast_loss
 from .publishing_nuner import PublishingMixin
 from .scorers_nuner import CosineScorer, DotScorer, MentionPrior
 
 logger = logging.get_logger(__name__)
 
-_HUB_KWARGS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
+_BESIDE_TOKEN_ENCODER = (
+    *("concept_encoder", "token_projection", "concept_projection", "scorer", "mention_prior", "retention"),
+)
+"""Parts of a dual encoder that a recognizer has no use for."""
 
-IGNORED = -100
-"""Label of a (token, concept) pair, or of a token, that is neither positive nor negative."""
+_HUB_KWARGS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
 
 
 @dataclass
@@ -80,13 +82,20 @@ class NuNerPreTrainedModel(PublishingMixin, PreTrainedModel):
         Returns:
             `torch.Tensor` of shape `(batch, tokens, hidden_size × len(token_layers))`.
         """
+        return self._select_layers(self._run_token_encoder(input_ids, attention_mask, **kwargs))
+
+    def _run_token_encoder(
+        self, input_ids: Tensor, attention_mask: Tensor | None, deep: bool = False, **kwargs: Any
+    ) -> BaseModelOutput:
+        """Output of the token encoder, with all hidden states where `deep` or `token_layers` need them."""
+        deep = deep or self.config.token_layers != (-1,)
+        return self.token_encoder(input_ids, attention_mask=attention_mask, output_hidden_states=deep, **kwargs)
+
+    def _select_layers(self, output: BaseModelOutput) -> Tensor:
+        """Token vectors: the hidden states of `token_layers`, concatenated."""
+        last = output.last_hidden_state
         layers = self.config.token_layers
-        deep = layers != (-1,)
-        output = self.token_encoder(input_ids, attention_mask=attention_mask, output_hidden_states=deep, **kwargs)
-        if not deep:
-            return output.last_hidden_state
-        states = [output.last_hidden_state if layer == -1 else output.hidden_states[layer] for layer in layers]
-        return torch.cat(states, dim=-1)
+        return torch.cat([last if layer == -1 else output.hidden_states[layer] for layer in layers], dim=-1)
 
 
 class NuNerForConceptContrast(NuNerPreTrainedModel):
@@ -115,6 +124,9 @@ class NuNerForConceptContrast(NuNerPreTrainedModel):
         self.concept_projection = _projection(concept_size, config.projection_dim)
         self.scorer = CosineScorer(config) if config.score == "cosine" else DotScorer()
         self.mention_prior = MentionPrior(config.hidden_size) if config.boundary_weight else None
+        self.retention = (
+            Retention(config.hidden_size, config.token_config.hidden_size) if config.retention_weight else None
+        )
         self.post_init()
 
     @torch.no_grad()
@@ -242,35 +254,27 @@ class NuNerForConceptContrast(NuNerPreTrainedModel):
             concept_attention_mask = torch.ones_like(concept_input_ids)
         if token_type_ids is not None:
             kwargs["token_type_ids"] = token_type_ids
-        states = self.token_states(input_ids, attention_mask, **kwargs)
+        retention = self.retention if self.training else None
+        output = self._run_token_encoder(input_ids, attention_mask, deep=retention is not None, **kwargs)
+        states = self._select_layers(output)
         tokens = self._to_common_space(states)
         concepts = self.encode_concepts(concept_input_ids, concept_attention_mask)
         scored = _scored_tokens(input_ids, attention_mask, special_tokens_mask)
-        loss = self._contrast_loss(tokens[scored], concepts, labels[scored]) if labels is not None else None
-        if loss is not None and boundary_labels is not None and self.mention_prior is not None:
-            boundaries = self.mention_prior(states[scored]).float()
-            loss = loss + self.config.boundary_weight * _mean_cross_entropy(boundaries, boundary_labels[scored])
+        loss = None
+        if labels is not None:
+            config = self.config
+            loss = contrast_loss(self.scorer, tokens[scored], concepts, labels[scored], config.score_chunk_size)
+            if self.mention_prior is not None and boundary_labels is not None:
+                boundaries = self.mention_prior(states[scored]).float()
+                loss = loss + config.boundary_weight * boundary_loss(boundaries, boundary_labels[scored])
+            if retention is not None:
+                middle = output.hidden_states[config.token_config.num_hidden_layers // 2]
+                loss = loss + config.retention_weight * retention(states[scored], middle[scored])
         logits = None
         if return_logits:
             logits = self.scorer(tokens, concepts)
             logits = logits.masked_fill(~scored.unsqueeze(-1), torch.finfo(logits.dtype).min)
         return NuNerConceptContrastOutput(loss=loss, logits=logits, token_vectors=tokens, concept_vectors=concepts)
-
-    def _contrast_loss(self, tokens: Tensor, concepts: Tensor, labels: Tensor) -> Tensor:
-        """Binary cross-entropy, summed over concepts and averaged over tokens, in chunks that bound its memory."""
-        chunks = concepts.split(self.config.score_chunk_size)
-        total = tokens.new_zeros(())
-        for chunk, target in zip(chunks, labels.split(self.config.score_chunk_size, dim=-1), strict=True):
-            if len(chunks) == 1:
-                total = total + self._chunk_loss(tokens, chunk, target)
-            else:  # scores of a chunk are recomputed in the backward pass instead of kept
-                total = total + checkpoint(self._chunk_loss, tokens, chunk, target, use_reentrant=False)
-        return total / max(len(tokens), 1)
-
-    def _chunk_loss(self, tokens: Tensor, concepts: Tensor, labels: Tensor) -> Tensor:
-        weight = (labels != IGNORED).to(tokens.dtype)
-        target = (labels == 1).to(tokens.dtype)
-        return F.binary_cross_entropy_with_logits(self.scorer(tokens, concepts), target, weight, reduction="sum")
 
 
 class NuNerForTokenClassification(NuNerPreTrainedModel):
@@ -417,7 +421,7 @@ class NuNerForTokenClassification(NuNerPreTrainedModel):
     def _from_nuner(cls, name: str, stored: NuNerConfig, kwargs: dict[str, Any]) -> NuNerForTokenClassification:
         dropped: tuple[str, ...] = ()
         if stored.concept_config is not None:
-            dropped = ("concept_encoder.", "token_projection.", "concept_projection.", "scorer.", "mention_prior.")
+            dropped = tuple(f"{part}." for part in _BESIDE_TOKEN_ENCODER)
             stored.concept_config = None
             logger.warning(f"{name}: took the token encoder of the dual encoder; dropped {', '.join(dropped)}.")
         model = load_strictly(super().from_pretrained, name, config=stored, ignore=dropped, **kwargs)
@@ -524,10 +528,6 @@ def nested_logits(logits: Tensor) -> Tensor:
 
 def _projection(size: int, projection_dim: int | None) -> nn.Module:
     return nn.Identity() if projection_dim is None else nn.Linear(size, projection_dim, bias=False)
-
-
-def _mean_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    return F.cross_entropy(logits, labels, reduction="sum") / max(len(labels), 1)  # 0, not NaN, for no token at all
 
 
 def _scored_tokens(input_ids: Tensor, attention_mask: Tensor | None, special_tokens_mask: Tensor | None) -> Tensor:

@@ -27,6 +27,7 @@ BLOG_RECIPE: dict[str, Any] = {
     "description_share": 1.0,
     "near_duplicate_cosine": None,
     "boundary_weight": 0.0,
+    "retention_weight": 0.0,
     "crop_share": 0.0,
     "plain_share": 0.0,
 }
@@ -56,7 +57,7 @@ class PretrainingArguments(TrainingArguments):
         default="nerfound",
         metadata={
             "help": "'blog': the recipe of the NuNER blog post, namely --score dot --description_share 1, no near "
-            "duplicates, augmentation or boundary loss; an argument given beside it wins."
+            "duplicates, augmentation, boundary or retention loss; an argument given beside it wins."
         },
     )
     corpus: str = field(
@@ -104,6 +105,12 @@ class PretrainingArguments(TrainingArguments):
         default=0.5,
         metadata={
             "help": "Weight of the boundary loss beside the contrast (where mentions of any concept begin), or 0."
+        },
+    )
+    retention_weight: float = field(
+        default=0.5,
+        metadata={
+            "help": "Weight of the retention loss (what the last layer forgets of the middle one) while training, or 0."
         },
     )
     crop_share: float = field(
@@ -154,6 +161,7 @@ class PretrainingArguments(TrainingArguments):
         self._check("held_out", 0 < self.held_out < 1, "a share above 0 and below 1")
         self._check("dropout", 0 <= self.dropout < 1, "a share from 0, below 1")
         self._check("boundary_weight", self.boundary_weight >= 0, "a weight from 0")
+        self._check("retention_weight", self.retention_weight >= 0, "a weight from 0")
         self._check("max_tokens", self.max_tokens >= 3, "at least 3, special tokens included")
         self._check("lora_rank", self.lora_rank >= 0, "a rank above 0, or 0 to train whole layers")
         for name in ("limit", "num_concepts", "projection_dim"):

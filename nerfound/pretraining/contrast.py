@@ -31,6 +31,7 @@ def contrast_trainer(args: PretrainingArguments, train: Dataset, held_out: Datas
         score=args.score,
         projection_dim=args.projection_dim,
         boundary_weight=args.boundary_weight,
+        retention_weight=args.retention_weight,
     )
     prepare(model, args)
     names = concept_names(train)

@@ -14,11 +14,14 @@ from .arguments import PretrainingArguments
 
 _TRAINED_WITH = (
     *("score", "projection_dim", "token_layers", "trainable_layers", "lora_rank", "dropout", "max_tokens"),
-    *("description_share", "near_duplicate_cosine", "boundary_weight", "crop_share", "plain_share", "num_concepts"),
+    *("description_share", "near_duplicate_cosine", "boundary_weight", "retention_weight", "crop_share", "plain_share"),
+    "num_concepts",
     *("num_train_epochs", "learning_rate", "warmup_steps", "weight_decay", "per_device_train_batch_size"),
     *("gradient_accumulation_steps", "bf16", "fp16", "seed"),
 )
-_OF_CONTRAST = {"score", "projection_dim", "description_share", "near_duplicate_cosine", "boundary_weight"}
+_OF_CONTRAST = {
+    *("score", "projection_dim", "description_share", "near_duplicate_cosine", "boundary_weight", "retention_weight"),
+}
 
 
 def write_record(args: PretrainingArguments, train: Dataset, held_out: Dataset) -> None:

@@ -164,6 +164,8 @@ def save_foundation(trainer: FoundationTrainer, args: PretrainingArguments) -> N
     model = trainer.accelerator.unwrap_model(trainer.model)
     if args.lora_rank:
         model = trainer.model = model.merge_and_unload()
+    if getattr(model, "retention", None) is not None:
+        model.retention, model.config.retention_weight = None, 0.0  # its decoder was for training alone
     if getattr(model, "mention_prior", None) is not None:
         sample = trainer.train_dataset.shuffle(seed=args.seed)
         measure_mention_prior(model.eval(), trainer.data_collator, sample.select(range(min(PASSAGES, len(sample)))))

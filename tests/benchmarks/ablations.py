@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,32 +30,61 @@ TASKS = ("mit_movie", "mit_restaurant", "jnlpba", "wnut17")
 SHOTS = (1, 4, 16, 64)
 BASE = "sentence-transformers/all-MiniLM-L6-v2"
 
-VARIANTS: dict[str, list[str]] = {
-    "reference": [],
-    "corpus: half": ["--limit", "0.5"],
-    "corpus: a quarter": ["--limit", "0.25"],
-    "objective: fixed ontology": ["--objective", "fixed-ontology"],
-    "objective: the blog's recipe": ["--recipe", "blog"],
-    "no boundary loss": ["--boundary_weight", "0"],
-    "boundary loss: weight 2": ["--boundary_weight", "2"],
-    "concepts by name alone": ["--description_share", "0"],
-    "concepts by name and description": ["--description_share", "1"],
-    "score: raw dot product": ["--score", "dot"],
-    "near duplicates are negatives": ["--near_duplicate_cosine", "2"],
-    "no augmentation": ["--crop_share", "0", "--plain_share", "0"],
-    "layers trained: top 1": ["--trainable_layers", "1"],
-    "layers trained: all 6": ["--trainable_layers", "6"],
-    "LoRA of rank 16": ["--lora_rank", "16", "--learning_rate", "1e-3"],
-    "learning rate 2e-4": ["--learning_rate", "2e-4"],
-    "learning rate 8e-4": ["--learning_rate", "8e-4"],
-    "3 epochs": ["--num_train_epochs", "3"],
-    "10 epochs": ["--num_train_epochs", "10"],
-    "batch of 16": ["--per_device_train_batch_size", "16"],
-    "dropout 0.1": ["--dropout", "0.1"],
-    "token vector: last and last frozen layer": ["--token_layers", "-1", "-4"],
-    "all languages": ["--languages", "all"],
+
+@dataclass(frozen=True)
+class Variant:
+    """What differs from the reference.
+
+    Args:
+        options: further arguments of `nerfound pretrain`.
+        share (`float`): of the reference's passages.
+        patch (`str`, *optional*): of `ablation_patches`.
+    """
+
+    options: tuple[str, ...] = ()
+    share: float = 1.0
+    patch: str = ""
+
+
+def options(*given: str) -> Variant:
+    return Variant(given)
+
+
+VARIANTS: dict[str, Variant] = {
+    "reference": Variant(),
+    "corpus: half": Variant(share=0.5),
+    "corpus: twice": Variant(share=2),
+    "corpus: four times": Variant(share=4),
+    "corpus: and a tenth in other languages": Variant(("--languages", "all"), share=1.1),
+    "objective: fixed ontology": options("--objective", "fixed-ontology"),
+    "objective: the blog's recipe": options("--recipe", "blog"),
+    "loss: focal": Variant(patch="focal"),
+    "loss: softmax over concepts and none": Variant(patch="softmax"),
+    "loss: a tenth of the unlabelled tokens": Variant(patch="sampled"),
+    "no boundary loss": options("--boundary_weight", "0"),
+    "boundary loss: weight 2": options("--boundary_weight", "2"),
+    "no retention loss": options("--retention_weight", "0"),
+    "retention loss: weight 0.2": options("--retention_weight", "0.2"),
+    "retention loss: weight 2": options("--retention_weight", "2"),
+    "neither boundary nor retention loss": options("--boundary_weight", "0", "--retention_weight", "0"),
+    "concepts by name alone": options("--description_share", "0"),
+    "concepts by name and description": options("--description_share", "1"),
+    "score: raw dot product": options("--score", "dot"),
+    "near duplicates are negatives": options("--near_duplicate_cosine", "2"),
+    "no augmentation": options("--crop_share", "0", "--plain_share", "0"),
+    "layers trained: top 1": options("--trainable_layers", "1"),
+    "layers trained: all 6": options("--trainable_layers", "6"),
+    "LoRA of rank 16": options("--lora_rank", "16", "--learning_rate", "1e-3"),
+    "learning rate 2e-4": options("--learning_rate", "2e-4"),
+    "learning rate 8e-4": options("--learning_rate", "8e-4"),
+    "3 epochs": options("--num_train_epochs", "3"),
+    "10 epochs": options("--num_train_epochs", "10"),
+    "batch of 16": options("--per_device_train_batch_size", "16"),
+    "dropout 0.1": options("--dropout", "0.1"),
+    "learned projection of the last layer": options("--projection_dim", "384"),
+    "learned mix of the last layer and the last frozen one": options("--token_layers", "-1", "-4"),
+    "one encoder for tokens and concepts": Variant(patch="tied"),
 }
-"""What differs from the reference; a `--limit` below 1 is a share of the reference's passages."""
 
 
 def main() -> None:
@@ -64,7 +94,7 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS, metavar="NAME")
     parser.add_argument("--passages", type=int, default=1500, help="of the reference")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42], help="of pre-training")
-    parser.add_argument("--draws", type=int, default=3, help="support sets per k")
+    parser.add_argument("--draws", type=int, default=5, help="support sets per k")
     args = parser.parse_args()
     if not args.data.is_dir():
         print(f"skipped: there is no {args.data}")
@@ -94,12 +124,12 @@ def read_lines(path: Path) -> list[dict]:
 
 
 def train_and_score(variant: str, seed: int, args: argparse.Namespace, tasks: Sequence[Task]) -> dict:
-    options = list(VARIANTS[variant])
-    share = float(options.pop(options.index("--limit") + 1)) if "--limit" in options else 1.0
-    options = [option for option in options if option != "--limit"]
+    chosen = VARIANTS[variant]
     folder = args.output / f"{list(VARIANTS).index(variant)}-{seed}"
-    command = [sys.executable, "-m", "nerfound", "pretrain", "--output_dir", str(folder), "--seed", str(seed)]
-    command += ["--limit", str(int(args.passages * share)), "--save_strategy", "no", "--eval_strategy", "no", *options]
+    entry = ["tests.benchmarks.ablation_patches", chosen.patch] if chosen.patch else ["nerfound", "pretrain"]
+    command = [sys.executable, "-m", *entry, "--output_dir", str(folder), "--seed", str(seed)]
+    command += ["--limit", str(round(args.passages * chosen.share)), "--save_strategy", "no"]
+    command += ["--eval_strategy", "no", *chosen.options]
     print(f"{variant}, seed {seed}: {' '.join(command[3:])}", flush=True)
     started = time.perf_counter()
     if not (folder / "training.json").exists():

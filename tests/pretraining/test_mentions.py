@@ -102,10 +102,10 @@ def test_recipe_of_the_blog(tmp_path):
     args = PretrainingArguments(output_dir=str(tmp_path), recipe="blog", crop_share=0.2, use_cpu=True)
     assert {name: getattr(args, name) for name in BLOG_RECIPE} == BLOG_RECIPE | {"crop_share": 0.2}
     own = PretrainingArguments(output_dir=str(tmp_path), use_cpu=True)
-    assert (own.score, own.boundary_weight) == ("cosine", 0.5)
+    assert (own.score, own.boundary_weight, own.retention_weight) == ("cosine", 0.5, 0.5)
 
 
-@pytest.mark.parametrize("given", [{"recipe": "mine"}, {"boundary_weight": -1.0}])
+@pytest.mark.parametrize("given", [{"recipe": "mine"}, {"boundary_weight": -1.0}, {"retention_weight": -0.5}])
 def test_refused(tmp_path, given):
     with pytest.raises(ValueError, match=f"--{next(iter(given))}"):
         PretrainingArguments(output_dir=str(tmp_path), use_cpu=True, **given)

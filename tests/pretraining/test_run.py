@@ -60,6 +60,8 @@ def test_launched_run_writes_no_pickle_beside_the_weights(launched):
 def test_the_foundation_loads_in_every_form(launched, encoders):
     folder, _ = launched
     contrast = NuNerForConceptContrast.from_pretrained(folder)
+    assert contrast.retention is None  # it was for training
+    assert contrast.config.retention_weight == 0
     foundation = NuNerForTokenClassification.from_pretrained(folder)
     text = "book a table at Nobu"
     for name, original, subfolder in [("token", "roberta", ""), ("concept", "bert", "concept_tokenizer")]:
