@@ -39,7 +39,7 @@ bench: $(READY)
 model: $(READY)
 	$(BIN)/nerfound pretrain --output_dir $(MODEL) --resume_from_checkpoint last
 	rm -rf $(MODEL)-delta
-	$(BIN)/nerfound shrink $(MODEL) -o $(MODEL)-delta
+	$(BIN)/nerfound shrink $(MODEL) -o $(MODEL)-delta --rank 96
 	rm -rf nerfound/data/nerfound-mini
 	mv $(MODEL)-delta nerfound/data/nerfound-mini
 

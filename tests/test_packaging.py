@@ -75,7 +75,7 @@ def test_the_wheel_works_on_its_own(installed, tmp_path):
     )
     where, rows, version = call(installed / "python", "-c", script, cwd=tmp_path).split()
     assert Path(where).is_relative_to(installed.parent)
-    assert rows == "6005"
+    assert rows == "13117"
     shown = call(installed / "nerfound", "--help", cwd=tmp_path)
     assert "Few-shot entity recognition" in shown
     metadata = f"from importlib.metadata import version; print(version('nerfound') == {version!r})"

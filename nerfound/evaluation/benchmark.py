@@ -35,7 +35,7 @@ REPEATS = 10
 
 _METHOD = 2
 """Raised when the same input would get other scores: finished cells of an earlier method are computed anew."""
-_PRIOR_METHOD = 1
+_PRIOR_METHOD = 2
 """The same for heads with a prior alone: raise it when the recipe `nerfound` gives other heads."""
 
 Progress = Callable[[str, int, int], None]

@@ -31,7 +31,7 @@ DEFAULT_L2 = 1e-2
 """The penalty where the support set is too small for cross-validation."""
 
 
-PRIOR_L2 = 0.3
+PRIOR_L2 = 0.2
 """The penalty for leaving a prior with a single example; see `trust_prior`."""
 
 
@@ -249,8 +249,8 @@ def trust_prior(prior: HeadPrior, labels: Tensor, groups: Tensor) -> tuple[HeadP
     """How far a prior is trusted, and the penalty for leaving it, given the evidence.
 
     The confidence falls from 2 with one mention per concept towards 1, what the contrast learned; the penalty per token
-    falls with the root of the number of examples. Cross-validation of both on the support set was worse on dev splits
-    (`docs/method.md`), and took a dozen fits.
+    falls with the fourth root of the number of examples. Cross-validation of both on the support set was worse on dev
+    splits (`docs/method.md`), and took a dozen fits.
 
     Args:
         prior (`HeadPrior`)
@@ -262,7 +262,7 @@ def trust_prior(prior: HeadPrior, labels: Tensor, groups: Tensor) -> tuple[HeadP
     concepts = len(prior.bias) // 2
     begins = (labels == 1) if labels.dim() == 2 else (labels % 2 == 1)
     mentions = max(float(begins.sum()) / concepts, 1.0)
-    return prior.trusted(1 + mentions**-0.5), PRIOR_L2 * len(groups.unique()) ** -0.5
+    return prior.trusted(1 + 1 / mentions), PRIOR_L2 * len(groups.unique()) ** -0.25
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor, nested: bool) -> Tensor:

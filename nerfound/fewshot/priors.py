@@ -18,10 +18,10 @@ from ..concepts import Concept
 from ..modeling_nuner import NuNerForConceptContrast
 from ..pretraining.ranking import encode_concept_texts
 
-FEWER_CONCEPTS = 2.5
+FEWER_CONCEPTS = 1.5
 """Added to the contrast's bias: a task has a few concepts, a batch had hundreds, so that each is more likely here."""
 
-ENTITY_SHARE = 0.5
+ENTITY_SHARE = 0.75
 """How much of the boundary head's evidence for any mention at all is added to that for a concept."""
 
 SHRINKAGE = 0.3

@@ -124,7 +124,7 @@ class PretrainingArguments(TrainingArguments):
     output_dir: str = field(default="foundation", metadata={"help": "Folder of checkpoints and the trained model."})
     per_device_train_batch_size: int = field(default=32, metadata={"help": "Passages per step and process."})
     per_device_eval_batch_size: int = field(default=64, metadata={"help": "Passages per evaluation step."})
-    num_train_epochs: float = field(default=5.0, metadata={"help": "Passes over the corpus."})
+    num_train_epochs: float = field(default=3.0, metadata={"help": "Passes over the corpus."})
     learning_rate: float = field(default=4e-4, metadata={"help": "Peak learning rate."})
     warmup_steps: float = field(default=0.1, metadata={"help": "Warm-up steps; below 1 a share of all steps."})
     weight_decay: float = field(default=0.01, metadata={"help": "Weight decay."})

@@ -19,7 +19,7 @@ from nerfound.evaluation.probes import SupportVectors, TestVectors, untouched_he
 from nerfound.evaluation.tasks import Task, natural_concepts, read_task
 from nerfound.fewshot.embedding import embed_examples
 from nerfound.fewshot.fitting import fit_few_shot_head, load_foundation, load_prior
-from nerfound.fewshot.heads import DEFAULT_L2, PRIOR_L2, LinearHead, fit_linear_head, trust_prior
+from nerfound.fewshot.heads import DEFAULT_L2, LinearHead, fit_linear_head, trust_prior
 from nerfound.fewshot.priors import HeadPrior
 from nerfound.fewshot.sampler import sample_k_shot
 from nerfound.markdown import markdown_table
@@ -39,7 +39,7 @@ def trusted(confidence: float) -> Fit:
     """A prior whose confidence does not depend on the examples."""
 
     def fit(vectors: Tensor, labels: Tensor, groups: Tensor, prior: HeadPrior) -> LinearHead:
-        l2 = PRIOR_L2 * len(groups.unique()) ** -0.5
+        _, l2 = trust_prior(prior, labels, groups)
         return fit_linear_head(vectors, labels, len(prior.bias), l2=l2, prior=prior.trusted(confidence))
 
     return fit

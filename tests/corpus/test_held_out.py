@@ -44,8 +44,8 @@ def test_the_split_is_fixed_for_good():
 
 def test_the_packaged_corpus():
     train, held_out = split_held_out(load_packaged_corpus(), 0.05, seed=1)
-    assert len(train) + len(held_out) == 6005
-    assert 240 < len(held_out) < 360
+    assert len(train) + len(held_out) == 13117
+    assert 540 < len(held_out) < 780
 
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan")])

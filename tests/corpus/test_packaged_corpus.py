@@ -28,9 +28,9 @@ def corpus():
 
 def test_counts(corpus):
     assert corpus.features == CORPUS_FEATURES
-    assert len(corpus) == 6605
-    assert Counter(corpus["language"]) == {"English": 6005} | dict.fromkeys(OTHER_LANGUAGES, 60)
-    assert len(set(corpus["id"])) == 6605
+    assert len(corpus) == 13717
+    assert Counter(corpus["language"]) == {"English": 13117} | dict.fromkeys(OTHER_LANGUAGES, 60)
+    assert len(set(corpus["id"])) == 13717
 
 
 def test_every_entity_lies_on_its_words(corpus):
@@ -41,17 +41,17 @@ def test_every_entity_lies_on_its_words(corpus):
         starts, ends = {start for start, _ in words}, {end for _, end in words}
         assert all(entity["start"] in starts and entity["end"] in ends for entity in row["entities"]), row["id"]
         entities += len(row["entities"])
-    assert entities == 52_066
+    assert entities == 101_337
 
 
 def test_languages(corpus):
     english = load_packaged_corpus()
     assert set(english["language"]) == {"English"}
-    assert len(english) == 6005
+    assert len(english) == 13117
     assert len(load_packaged_corpus(["German", "Polish"])) == 120
     report = AlignmentReport()
     assert read_corpus("default", report=report).to_list() == english.to_list()
-    assert report.passages == 6005
+    assert report.passages == 13117
     assert report.given == report.aligned == sum(map(len, english["entities"]))
 
 

@@ -141,17 +141,17 @@ def test_a_prior_is_trusted_less_the_more_there_is_to_go_by(dual):
         return (trusted.bias / prior.bias)[1].item(), l2
 
     assert trust(1) == pytest.approx((2.0, heads.PRIOR_L2))
-    assert trust(16) == pytest.approx((1.25, heads.PRIOR_L2 / 4))
+    assert trust(16) == pytest.approx((1.0625, heads.PRIOR_L2 / 2))
     nested = torch.tensor([[0, 0], [1, 0], [2, 0], [0, 1]]).repeat(16, 1)
     trusted, _ = heads.trust_prior(prior, nested, torch.arange(16).repeat_interleave(4))
-    torch.testing.assert_close(trusted.bias, 1.25 * prior.bias)
+    torch.testing.assert_close(trusted.bias, 1.0625 * prior.bias)
 
 
 def test_a_given_penalty_counts(dual):
     prior = load_prior(dual)(CONCEPTS)
     vectors, labels, groups = torch.randn(20, 32), torch.arange(20) % 5, torch.arange(20) // 10
     assert fit_few_shot_head(vectors, labels, groups, 5, prior=prior, l2=7.0).l2 == 7.0
-    assert fit_few_shot_head(vectors, labels, groups, 5, prior=prior).l2 == pytest.approx(heads.PRIOR_L2 / 2**0.5)
+    assert fit_few_shot_head(vectors, labels, groups, 5, prior=prior).l2 == pytest.approx(heads.PRIOR_L2 / 2**0.25)
 
 
 @pytest.mark.parametrize("with_prior", [True, False])

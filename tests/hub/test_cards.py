@@ -297,15 +297,15 @@ def test_card_of_the_packaged_corpus(tmp_path):
     data = card.data.to_dict()
     assert (data["license"], data["size_categories"], data["annotations_creators"]) == (
         "mit",
-        "1K<n<10K",
+        "10K<n<100K",
         ["machine-generated"],
     )
     assert {"en", "zh", "tr"} <= set(data["language"])
     assert [split["name"] for split in data["dataset_info"]["splits"]] == ["train", "test"]
-    assert sum(split["num_examples"] for split in data["dataset_info"]["splits"]) == 6605
+    assert sum(split["num_examples"] for split in data["dataset_info"]["splits"]) == 13717
     assert len(pictures_of(card)) == 4
     text = " ".join(card.text.split())
-    assert "| annotations | 52,066 | 800,000 |" in text
+    assert "| annotations | 101,337 | 800,000 |" in text
     assert "written by an LLM" in text
     assert "nerfound push corpus default x" in text
 
