@@ -34,7 +34,7 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.space
 
 # Trains the packaged foundation anew from the packaged corpus, and puts it in its place. On two CPU cores that takes
-# a quarter of an hour (the packaged one: 13 minutes on one core, 2.1e14 floating-point operations); a GPU is used if
+# less than half an hour (the packaged one: 21 minutes on one core, 3.0e14 floating-point operations); a GPU is used if
 # there is one. A run that was stopped goes on where it was; remove $(MODEL) to start over.
 model: $(READY)
 	$(BIN)/nerfound pretrain --output_dir $(MODEL) --resume_from_checkpoint last

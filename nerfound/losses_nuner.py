@@ -23,14 +23,16 @@ def contrast_loss(scorer: DotScorer, tokens: Tensor, concepts: Tensor, labels: T
         chunk_size (`int`): concepts scored at a time.
     """
     chunks = concepts.split(chunk_size)
+
+    def chunk_loss(chunk: Tensor, target: Tensor) -> Tensor:
+        return pairs_loss(scorer(tokens, chunk), target)
+
     total = tokens.new_zeros(())
     for chunk, target in zip(chunks, labels.split(chunk_size, dim=-1), strict=True):
         if len(chunks) == 1:
-            total = total + pairs_loss(scorer(tokens, chunk), target)
+            total = total + chunk_loss(chunk, target)
         else:  # scores of a chunk are recomputed in the backward pass instead of kept
-            total = total + checkpoint(
-                lambda *parts: pairs_loss(scorer(*parts[:2]), parts[2]), tokens, chunk, target, use_reentrant=False
-            )
+            total = total + checkpoint(chunk_loss, chunk, target, use_reentrant=False)
     return total / max(len(tokens), 1)
 
 

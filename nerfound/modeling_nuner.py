@@ -34,8 +34,13 @@ from .scorers_nuner import CosineScorer, DotScorer, MentionPrior
 
 logger = logging.get_logger(__name__)
 
-_BESIDE_TOKEN_ENCODER = (
-    *("concept_encoder", "token_projection", "concept_projection", "scorer", "mention_prior", "retention"),
+_PARTS_BESIDE_TOKENS = (
+    "concept_encoder",
+    "token_projection",
+    "concept_projection",
+    "scorer",
+    "mention_prior",
+    "retention",
 )
 """Parts of a dual encoder that a recognizer has no use for."""
 
@@ -421,7 +426,7 @@ class NuNerForTokenClassification(NuNerPreTrainedModel):
     def _from_nuner(cls, name: str, stored: NuNerConfig, kwargs: dict[str, Any]) -> NuNerForTokenClassification:
         dropped: tuple[str, ...] = ()
         if stored.concept_config is not None:
-            dropped = tuple(f"{part}." for part in _BESIDE_TOKEN_ENCODER)
+            dropped = tuple(f"{part}." for part in _PARTS_BESIDE_TOKENS)
             stored.concept_config = None
             logger.warning(f"{name}: took the token encoder of the dual encoder; dropped {', '.join(dropped)}.")
         model = load_strictly(super().from_pretrained, name, config=stored, ignore=dropped, **kwargs)

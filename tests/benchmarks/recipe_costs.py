@@ -30,7 +30,7 @@ from nerfound.corpus import load_packaged_corpus
 from nerfound.encoders_nuner import build_encoder, encoder_layers, train_top_layers
 from nerfound.offline import DEFAULT_ENCODER, resolve_encoder
 
-BATCH, EPOCHS = 32, 5
+BATCH, EPOCHS = 32, 3
 CONCEPT_ENCODER = AutoConfig.from_pretrained(resolve_encoder(DEFAULT_ENCODER))
 RECIPES: dict[str, tuple[PreTrainedConfig, str]] = {  # the published configurations, as far as they decide on size
     DEFAULT_ENCODER: (CONCEPT_ENCODER, "English"),
@@ -78,7 +78,7 @@ def main() -> None:
         for name, languages in (("English", ["English"]), ("all", "all"))
     }
     concepts = encoder_size(CONCEPT_ENCODER)
-    print("| base | weights | trained | memory | 5 epochs |\n|---|---|---|---|---|")
+    print(f"| base | weights | trained | memory | {EPOCHS} epochs |\n|---|---|---|---|---|")
     for name, (config, languages) in RECIPES.items():
         tokens = encoder_size(config)
         passages, length, per_batch, concept_length = lengths[languages]
