@@ -19,7 +19,7 @@ NATIVE = {
     "roberta": "RobertaForTokenClassification",
     "deberta": "DebertaV2ForTokenClassification",
 }
-CODE = {f"{name}_nuner.py" for name in ("modeling", "configuration", "encoders", "scorers", "publishing")}
+CODE = {f"{name}_nuner.py" for name in ("modeling", "configuration", "encoders", "losses", "scorers", "publishing")}
 
 
 def config_of(folder):

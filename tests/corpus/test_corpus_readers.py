@@ -374,7 +374,8 @@ def test_a_changed_data_folder_never_gives_stale_rows(tmp_path):
 
 
 @pytest.mark.parametrize("source", ["corpus.tsv", "a/b/c.json", "corpus", "x.parquet.gz", "../corpus", "c.jsonl.bz2"])
-def test_a_source_that_fits_no_rule_is_refused(source):
+def test_a_source_that_fits_no_rule_is_refused(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where none of them is a file or folder
     with pytest.raises(ValueError, match=re.escape(f"cannot tell how to read {source!r}; give 'default', a file")):
         read_corpus(source)
 

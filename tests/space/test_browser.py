@@ -81,6 +81,12 @@ def open_tab(page, name):
     page.get_by_role("tab", name=name).click()
 
 
+def replace_text(page, box, text):
+    """Fill a box of a tab just opened, once it has its own text, which would take the place of ours."""
+    page.wait_for_function("selector => document.querySelector(selector)?.value", arg=f"{box} textarea")
+    page.locator(f"{box} textarea").fill(text)
+
+
 def test_the_loop_of_teaching_with_the_mouse(page):
     start_empty(page, "a table at Nobu in Paris", "😀 is there a table at Noma?", concepts=())
     add_concept(page, "restaurant", "serves meals")
@@ -273,12 +279,12 @@ def test_markup_of_visitors_is_text_everywhere(page, tmp_path):
     import_file(page, path)
     page.get_by_text("Could not read").wait_for()
     open_tab(page, "Compare")
-    page.locator("#compare-text textarea").fill(HOSTILE)
+    replace_text(page, "#compare-text", HOSTILE)
     page.locator("#compare").click()
     page.locator("#compare-base .nf-text").wait_for()
     assert page.locator("#compare-base .nf-text").inner_text() == HOSTILE
     open_tab(page, "See")
-    page.locator("#see-text textarea").fill(HOSTILE)
+    replace_text(page, "#see-text", HOSTILE)
     page.locator("#see").click()
     page.locator("#see-panels .nf-words").first.wait_for()
     assert page.locator("#see-panels .nf-words").first.inner_text() == HOSTILE
@@ -298,7 +304,7 @@ def test_compare_sets_both_encoders_side_by_side(page):
         note = page.locator(f"#compare-{name} .nf-note")
         note.wait_for()
         assert note.inner_text().startswith("Of 7: ")
-    page.locator("#compare-text textarea").fill("a text of my own")
+    replace_text(page, "#compare-text", "a text of my own")
     page.locator("#compare").click()
     page.locator("#compare-base").get_by_text("entities found").wait_for()
     assert page.locator("#compare-base mark[role=button]").count() == 0
