@@ -58,11 +58,20 @@ def segment_words(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in _WORD.finditer(text)]
 
 
+CONTINUES = 0.75
+"""Added to the score of a word that is inside an entity: mentions are coherent, more than each word by itself tells."""
+
+ADJOINS = -0.6
+"""Added to the score of a word that begins an entity right behind another one."""
+
+
 def decode_bio(emissions: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """The best legal BIO labelling of each sequence.
 
-    `I-c` may follow only `B-c` or `I-c`; everything else may follow anything. There are no transition weights: where
-    the best labels of the words make a legal labelling, it is the best; the other sequences are searched (Viterbi).
+    `I-c` may follow only `B-c` or `I-c`; everything else may follow anything. A labelling scores the sum of its words'
+    emissions, plus `CONTINUES` for each word inside an entity, plus `ADJOINS` for each entity right behind another one.
+    Where the best labels of the words make a legal labelling without such neighbours, it is the best; the other
+    sequences are searched (Viterbi).
 
     Args:
         emissions (`np.ndarray` of shape `(batch, words, 1 + 2 × concepts)`): log-probabilities of O, B-first, I-first,
@@ -75,29 +84,36 @@ def decode_bio(emissions: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     batch, words, labels = emissions.shape
     if not words or labels == 1:
         return np.zeros((batch, words), dtype=np.int64)
-    path = np.where(np.arange(words) < lengths[:, None], emissions.argmax(-1), 0)
+    scores = emissions.copy()
+    scores[..., 2::2] += CONTINUES  # wherever it may stand at all, it goes on
+    path = np.where(np.arange(words) < lengths[:, None], scores.argmax(-1), 0)
     before = np.pad(path, ((0, 0), (1, 0)))[:, :-1]
-    inside = (path > 0) & (path % 2 == 0)
-    illegal = (inside & (before != path) & (before != path - 1)).any(1)
-    path[illegal] = _viterbi(emissions[illegal], lengths[illegal])
+    begins, inside = path % 2 == 1, (path > 0) & (path % 2 == 0)
+    searched = ((inside & (before != path) & (before != path - 1)) | (begins & (before > 0))).any(1)
+    path[searched] = _viterbi(scores[searched], lengths[searched])
     return path
 
 
 def _viterbi(emissions: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """`decode_bio` by dynamic programming, vectorised over sequences and concepts."""
+    """`decode_bio` by dynamic programming, vectorised over sequences and concepts; `CONTINUES` is in the emissions."""
     batch, words, labels = emissions.shape
     path = np.zeros((batch, words), dtype=np.int64)
     rows = np.arange(batch)
     score = emissions[:, 0].astype(np.float64)
     score[:, 2::2] = -np.inf  # nothing begins inside
-    best_before = np.zeros((words, batch), dtype=np.int64)  # best predecessor of O and of every B
+    before_outside = np.zeros((words, batch), dtype=np.int64)  # best predecessor of O
+    before_begin = np.zeros((words, batch), dtype=np.int64)  # best predecessor of every B
     from_inside = np.zeros((words, batch, labels // 2), dtype=bool)  # whether I-c comes from I-c rather than B-c
     scores = [score]
     for t in range(1, words):
-        best_before[t] = score.argmax(1)
+        before_outside[t] = score.argmax(1)
+        adjoined = score + ADJOINS
+        adjoined[:, 0] = score[:, 0]
+        before_begin[t] = adjoined.argmax(1)
         begin, inside = score[:, 1::2], score[:, 2::2]
         from_inside[t] = inside > begin
-        new = np.repeat(score.max(1)[:, None], labels, axis=1)
+        new = np.repeat(adjoined.max(1)[:, None], labels, axis=1)
+        new[:, 0] = score.max(1)
         new[:, 2::2] = np.maximum(begin, inside)
         score = new + emissions[:, t]
         scores.append(score)
@@ -106,9 +122,9 @@ def _viterbi(emissions: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         last, active = lengths - 1 == t, lengths - 1 >= t
         label[last] = scores[t][last].argmax(1)
         path[active, t] = label[active]
-        inside = (label > 0) & (label % 2 == 0)
         concept = np.maximum(label - 1, 0) // 2
-        label = np.where(inside, 1 + 2 * concept + from_inside[t][rows, concept], best_before[t])
+        continued = 1 + 2 * concept + from_inside[t][rows, concept]
+        label = np.select([label == 0, label % 2 == 1], [before_outside[t], before_begin[t]], continued)
     return path
 
 

@@ -286,7 +286,7 @@ def test_a_text_of_a_megabyte(lexicon):
     pipe = pipeline("few-shot-ner", model=nerfound.fit(EXAMPLES, foundation=folder, token_layers=(-5,), l2=1e-3))
     pipe.model.token_encoder.encoder.layer = torch.nn.ModuleList()  # the embeddings are all that counts, and fast
     pipe.model.config.token_layers = (-1,)
-    sentence = " a table at Noma, near the river in Paris is nice and quiet at night."
+    sentence = " a table at Noma, near the river in Paris for two people, quiet at night."
     count = 1_000_000 // len(sentence)
     answer = pipe(sentence * count)
     assert len(answer) == 2 * count

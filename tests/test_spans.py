@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from nerfound.spans import decode_bio, decode_spans, segment_words
+from nerfound.spans import ADJOINS, CONTINUES, decode_bio, decode_spans, segment_words
 
 # Whatever splits wrongly somewhere: marks, joiners, flags, keycaps, numbers, scripts without spaces, odd white space
 PIECES = [
@@ -93,6 +93,13 @@ def legal_paths(words, labels):
             yield path
 
 
+def path_score(emissions, path):
+    begun = sum(label % 2 == 1 and before > 0 for before, label in itertools.pairwise(path))
+    inside = sum(label > 0 and label % 2 == 0 for label in path)
+    own = sum(float(emissions[t, label]) for t, label in enumerate(path))
+    return own + CONTINUES * inside + ADJOINS * begun
+
+
 @st.composite
 def emissions(draw, max_batch=3, max_words=5, max_concepts=2):
     """Scores with distinct sums, so that the best path is unique, and the lengths of the sequences."""
@@ -114,10 +121,7 @@ def test_decoding_equals_brute_force(case):
     paths = decode_bio(scores, lengths)
     assert paths.shape == scores.shape[:2]
     for row, length, path in zip(scores, lengths, paths, strict=True):
-        best = max(
-            legal_paths(length, scores.shape[2]),
-            key=lambda candidate: sum(float(row[t, label]) for t, label in enumerate(candidate)),
-        )
+        best = max(legal_paths(length, scores.shape[2]), key=lambda candidate: path_score(row, candidate))
         assert tuple(path[:length]) == best
         assert not path[length:].any()
 

@@ -248,9 +248,9 @@ def choose_l2(
 def trust_prior(prior: HeadPrior, labels: Tensor, groups: Tensor) -> tuple[HeadPrior, float]:
     """How far a prior is trusted, and the penalty for leaving it, given the evidence.
 
-    The confidence falls from 2 with one mention per concept towards 1, what the contrast learned; the penalty per token
-    falls with the fourth root of the number of examples. Cross-validation of both on the support set was worse on dev
-    splits (`docs/method.md`), and took a dozen fits.
+    The confidence, 2 with one mention per concept, falls with the fourth root of the mentions, and the penalty per
+    token with that of the examples. Cross-validation of the penalty on the support set was no better on dev splits
+    (`docs/method.md`), and took 20 more fits.
 
     Args:
         prior (`HeadPrior`)
@@ -262,7 +262,7 @@ def trust_prior(prior: HeadPrior, labels: Tensor, groups: Tensor) -> tuple[HeadP
     concepts = len(prior.bias) // 2
     begins = (labels == 1) if labels.dim() == 2 else (labels % 2 == 1)
     mentions = max(float(begins.sum()) / concepts, 1.0)
-    return prior.trusted(1 + 1 / mentions), PRIOR_L2 * len(groups.unique()) ** -0.25
+    return prior.trusted(2 * mentions**-0.25), PRIOR_L2 * len(groups.unique()) ** -0.25
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor, nested: bool) -> Tensor:

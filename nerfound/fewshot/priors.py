@@ -18,7 +18,7 @@ from ..concepts import Concept
 from ..modeling_nuner import NuNerForConceptContrast
 from ..pretraining.ranking import encode_concept_texts
 
-FEWER_CONCEPTS = 1.5
+FEWER_CONCEPTS = 0.5
 """Added to the contrast's bias: a task has a few concepts, a batch had hundreds, so that each is more likely here."""
 
 ENTITY_SHARE = 0.75

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from nerfound import spans
 from nerfound.evaluation.probes import SupportVectors, TestVectors, untouched_head
 from nerfound.evaluation.tasks import Task, natural_concepts, read_task
 from nerfound.fewshot.embedding import embed_examples
@@ -87,9 +90,11 @@ def with_prototypes(share: float) -> Fit:
     return fit
 
 
+ALONE = "the same, nothing but legal BIO decoding"
 HEADS: dict[str, Fit] = {
     "no prior": without_prior,
     "**prior (ours)**": with_prior(),
+    ALONE: with_prior(),
     "prior without whitening": with_prior(lambda prior: replace(prior, axes=torch.eye(len(prior.axes)))),
     "prior, trust always 1": trusted(1.0),
     "prior, trust always 2": trusted(2.0),
@@ -131,13 +136,15 @@ def measure(task: Task, number: int, model, make_prior, figures: dict[str, np.nd
     named = natural_concepts(task)
     prior, by_name = make_prior(named), make_prior(dict.fromkeys(named, ""))
 
-    def figures_of(head: LinearHead, protocol: str = "entity") -> tuple[float, float]:
-        *_, micro, macro = test.score(head, protocol)
+    def figures_of(head: LinearHead, protocol: str = "entity", alone: bool = False) -> tuple[float, float]:
+        with mock.patch.multiple(spans, CONTINUES=0.0, ADJOINS=0.0) if alone else nullcontext():
+            *_, micro, macro = test.score(head, protocol)
         return macro["token_f1"], micro.get("strict_f1", 0.0)
 
     for column, k in enumerate(SHOTS):
         if not k:
             figures["**prior (ours)**"][number, column] = figures_of(untouched_head(prior))
+            figures[ALONE][number, column] = figures_of(untouched_head(prior), alone=True)
             figures["prior by names alone"][number, column] = figures_of(untouched_head(by_name))
             continue
         rows = [[position[index] for index in indices] for indices in drawn[k]]
@@ -148,7 +155,7 @@ def measure(task: Task, number: int, model, make_prior, figures: dict[str, np.nd
                 tokens = support.tokens_of(of_draw)
                 given = by_name if name == "prior by names alone" else prior
                 head = fit(support.vectors[tokens], support.labels[tokens], support.groups[tokens], given)
-                scores.append(figures_of(head))
+                scores.append(figures_of(head, alone=name == ALONE))
             figures[name][number, column] = np.mean(scores, axis=0)
         blogs = [figures_of(support.fit(of_draw, "blog", DEFAULT_L2), "blog") for of_draw in rows]
         figures["blog's head"][number, column] = np.mean(blogs, axis=0)
