@@ -59,7 +59,7 @@ def segment_words(text: str) -> list[tuple[int, int]]:
 
 
 CONTINUES = 0.75
-"""Added to the score of a word that is inside an entity: mentions are coherent, more than each word by itself tells."""
+"""Added to the score of each further word of an entity: mentions are coherent, more than each word by itself tells."""
 
 ADJOINS = -0.6
 """Added to the score of a word that begins an entity right behind another one."""
@@ -69,7 +69,7 @@ def decode_bio(emissions: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """The best legal BIO labelling of each sequence.
 
     `I-c` may follow only `B-c` or `I-c`; everything else may follow anything. A labelling scores the sum of its words'
-    emissions, plus `CONTINUES` for each word inside an entity, plus `ADJOINS` for each entity right behind another one.
+    emissions, plus `CONTINUES` for each further word of an entity, plus `ADJOINS` for each entity right behind another.
     Where the best labels of the words make a legal labelling without such neighbours, it is the best; the other
     sequences are searched (Viterbi).
 

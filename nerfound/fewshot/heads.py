@@ -249,8 +249,8 @@ def trust_prior(prior: HeadPrior, labels: Tensor, groups: Tensor) -> tuple[HeadP
     """How far a prior is trusted, and the penalty for leaving it, given the evidence.
 
     The confidence, 2 with one mention per concept, falls with the fourth root of the mentions, and the penalty per
-    token with that of the examples. Cross-validation of the penalty on the support set was no better on dev splits
-    (`docs/method.md`), and took 20 more fits.
+    token with that of the examples. Cross-validation of the penalty on the support set was hardly better on dev
+    splits (`docs/method.md`), and took 20 more fits.
 
     Args:
         prior (`HeadPrior`)

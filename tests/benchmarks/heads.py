@@ -90,11 +90,12 @@ def with_prototypes(share: float) -> Fit:
     return fit
 
 
-ALONE = "the same, nothing but legal BIO decoding"
+NO_PRIOR_ALONE, PRIOR_ALONE = (f"{head}, nothing but legal BIO decoding" for head in ("no prior", "prior"))
 HEADS: dict[str, Fit] = {
+    NO_PRIOR_ALONE: without_prior,
     "no prior": without_prior,
     "**prior (ours)**": with_prior(),
-    ALONE: with_prior(),
+    PRIOR_ALONE: with_prior(),
     "prior without whitening": with_prior(lambda prior: replace(prior, axes=torch.eye(len(prior.axes)))),
     "prior, trust always 1": trusted(1.0),
     "prior, trust always 2": trusted(2.0),
@@ -144,7 +145,7 @@ def measure(task: Task, number: int, model, make_prior, figures: dict[str, np.nd
     for column, k in enumerate(SHOTS):
         if not k:
             figures["**prior (ours)**"][number, column] = figures_of(untouched_head(prior))
-            figures[ALONE][number, column] = figures_of(untouched_head(prior), alone=True)
+            figures[PRIOR_ALONE][number, column] = figures_of(untouched_head(prior), alone=True)
             figures["prior by names alone"][number, column] = figures_of(untouched_head(by_name))
             continue
         rows = [[position[index] for index in indices] for indices in drawn[k]]
@@ -155,7 +156,7 @@ def measure(task: Task, number: int, model, make_prior, figures: dict[str, np.nd
                 tokens = support.tokens_of(of_draw)
                 given = by_name if name == "prior by names alone" else prior
                 head = fit(support.vectors[tokens], support.labels[tokens], support.groups[tokens], given)
-                scores.append(figures_of(head, alone=name == ALONE))
+                scores.append(figures_of(head, alone=name in {NO_PRIOR_ALONE, PRIOR_ALONE}))
             figures[name][number, column] = np.mean(scores, axis=0)
         blogs = [figures_of(support.fit(of_draw, "blog", DEFAULT_L2), "blog") for of_draw in rows]
         figures["blog's head"][number, column] = np.mean(blogs, axis=0)
