@@ -24,6 +24,7 @@ from ..markdown import markdown_literal, markdown_table
 from ..modeling_nuner import NuNerForTokenClassification
 from ..provenance import versions
 from .curves import plot_training
+from .export import plain_aggregation
 from .records import TASK, Measured, TrainingRun, outcome_rows
 from .templates import render
 
@@ -114,6 +115,7 @@ def recognizer_card(
         fitted=fitted,
         concepts=_concept_table(concepts),
         native=model.native() is not None,
+        aggregation=plain_aggregation(model.tokenizer),
         training_of_head=_arguments_table(fitted.get("training", {})),
         **_model_facts(repo_id, run, measured, folder),
     )

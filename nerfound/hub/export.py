@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import PreTrainedModel, pipeline
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, pipeline
 
 from ..encoders_nuner import build_native_classifier
 from ..fewshot.embedding import embed_examples
@@ -30,7 +30,8 @@ def export_native(
 ) -> str:
     """Write a recognizer in its backbone's own architecture, whatever its head, and say what that costs.
 
-    The folder is served by plain `pipeline("token-classification", aggregation_strategy="simple")`, without nerfound.
+    The folder is served by plain `pipeline("token-classification", aggregation_strategy=…)`, without nerfound: see
+    `plain_aggregation`.
     Where that architecture holds the recognizer's head, its weights are taken over as they are. Where it does not (it
     has another layer before its classifier, as ModernBERT's, or the head reads other layers than the last), a new
     linear head is fitted.
@@ -67,7 +68,8 @@ def export_native(
     tokenizer.save_pretrained(output)
     lines = [
         f"{os.fspath(output)}: {type(native).__name__}, {origin}.",
-        'Serve it with pipeline("token-classification", aggregation_strategy="simple"), which cuts long texts.',
+        f'Serve it with pipeline("token-classification", aggregation_strategy="{plain_aggregation(tokenizer)}"), which '
+        "cuts long texts.",
     ]
     if nested:
         lines.append("Plain serving is flat: of entities that overlap, which this recognizer finds, it gives one.")
@@ -137,12 +139,22 @@ class _ClassifierInputs:
         return read[0]
 
 
+def plain_aggregation(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The `aggregation_strategy` with which the plain pipeline finds entities best.
+
+    `"average"` labels whole words, by the mean over their tokens, which takes a tokenizer that marks the pieces of
+    words (WordPiece, by `##`). With others it would count punctuation to words: `"simple"` labels token by token.
+    """
+    model = getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)
+    return "average" if getattr(model, "continuing_subword_prefix", None) else "simple"
+
+
 def _cost(recognizer: NuNerForTokenClassification, folder: Path, data: SupportSet) -> str:
     from ..evaluation.metrics import entity_metrics  # these need nervaluate, an extra
     from ..evaluation.scoring import evaluate_recognizer
 
     labels = list(dict.fromkeys([*recognizer.labels, *data.concepts]))
-    served = _serve_plainly(folder, data.examples)
+    served = _serve_plainly(folder, data.examples, plain_aggregation(recognizer.tokenizer))
     stripped = [
         [span for span in (_strip(example.text, span) for span in spans) if span.start < span.end]
         for example, spans in zip(data.examples, served, strict=True)
@@ -156,9 +168,9 @@ def _cost(recognizer: NuNerForTokenClassification, folder: Path, data: SupportSe
     )
 
 
-def _serve_plainly(folder: Path, examples: Iterable[Example]) -> list[list[Span]]:
+def _serve_plainly(folder: Path, examples: Iterable[Example], strategy: str) -> list[list[Span]]:
     """The entities that plain `pipeline("token-classification")` finds, in characters, as it gives them."""
-    pipe = pipeline("token-classification", model=str(folder), aggregation_strategy="simple", device="cpu")
+    pipe = pipeline("token-classification", model=str(folder), aggregation_strategy=strategy, device="cpu")
     return [
         [Span(entity["start"], entity["end"], entity["entity_group"]) for entity in pipe(example.text)]
         for example in examples

@@ -7,6 +7,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from ..hub.export import plain_aggregation
 from ..modeling_nuner import NuNerForTokenClassification
 from .limits import MAX_ARCHIVE_BYTES, MAX_ARCHIVES, RefusedError
 
@@ -22,7 +23,7 @@ pipe("Your text.")
 ```
 
 On the command line: `nerfound extract recognizer texts.txt --format csv`. Without nerfound installed, most encoders' \
-recognizers also load with `pipeline("token-classification", model="recognizer", aggregation_strategy="simple")`.
+recognizers also load with `pipeline("token-classification", model="recognizer", aggregation_strategy="%s")`.
 """
 
 
@@ -50,7 +51,7 @@ def write_archive(recognizer: NuNerForTokenClassification, folder: Path) -> Path
     with tempfile.TemporaryDirectory() as scratch:
         recognizer.save_pretrained(scratch)
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # weights do not compress
-            archive.writestr("recognizer/README.md", _README)
+            archive.writestr("recognizer/README.md", _README % plain_aggregation(recognizer.tokenizer))
             for file in sorted(Path(scratch).rglob("*")):
                 archive.write(file, f"recognizer/{file.relative_to(scratch)}")
     return path

@@ -260,6 +260,7 @@ def test_recognizer_says_how_it_was_fitted(encoders, tmp_path):
     assert "| restaurant | A place that serves meals. | 2 | | city | | 2 |" in text
     assert "It was not measured on labelled texts" in text
     assert "trust_remote_code=True" not in PYTHON.findall(card.text)[1]
+    assert 'aggregation_strategy="average",' in PYTHON.findall(card.text)[1]
 
 
 def test_a_base_model_of_the_hub_is_named(encoders, tmp_path):

@@ -79,7 +79,9 @@ def test_the_archive_loads_with_the_pipeline_and_finds_the_same(taught, tmp_path
     assert found == [(e["start"], e["end"], e["label"], e["score"]) for e in taught.extract(text)]
     written = b"".join(file.read_bytes() for file in (tmp_path / "recognizer").glob("*.json"))
     assert str(tmp_path.parent).encode() not in written
-    assert "few-shot-ner" in (tmp_path / "recognizer" / "README.md").read_text()
+    readme = (tmp_path / "recognizer" / "README.md").read_text()
+    assert "few-shot-ner" in readme
+    assert 'aggregation_strategy="average"' in readme
 
 
 def test_archives_make_room_for_each_other(taught, tmp_path, monkeypatch):
