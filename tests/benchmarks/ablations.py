@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS, metavar="NAME")
     parser.add_argument("--passages", type=int, default=1500, help="of the reference")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[42], help="of pre-training")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43], help="of pre-training")
     parser.add_argument("--draws", type=int, default=5, help="support sets per k")
     args = parser.parse_args()
     if not args.data.is_dir():
@@ -177,18 +177,28 @@ def score_task(model, task: Task, draws: int) -> list[list[tuple[float, float]]]
 
 
 def table(rows: Sequence[dict]) -> str:
-    """A row per variant: mean over the seeds of pre-training, with the spread where there are several."""
-    header = ["variant", "seeds", *(f"{name} k={k}" for name in ("token", "strict") for k in SHOTS), "seconds"]
+    """A row per variant: mean over the seeds of pre-training, and half of their range where there are two or more.
+
+    Runs of one seed have passages and draws in common, so that variants are stated as differences from the reference of
+    the same seed; the base encoder and the reference itself as they are.
+    """
+    figures = {
+        (row["variant"], row["seed"]): np.array(row["scores"]["token"] + row["scores"]["strict"]) for row in rows
+    }
+    header = ["variant", "seeds", *(f"{name} k={k}" for name in ("token", "strict") for k in SHOTS)]
     body = []
-    for variant in dict.fromkeys(row["variant"] for row in rows):
-        own = [row for row in rows if row["variant"] == variant]
-        figures = np.array([row["scores"]["token"] + row["scores"]["strict"] for row in own])
-        spread = figures.std(axis=0, ddof=1) if len(own) > 1 else [None] * figures.shape[1]
-        cells = [
-            f"{mean:.1f}" + (f" ± {sd:.1f}" if sd is not None else "")
-            for mean, sd in zip(figures.mean(0), spread, strict=True)
-        ]
-        body.append([variant, str(len(own)), *cells, f"{np.mean([row['seconds'] for row in own]):.0f}"])
+    for variant in ("base encoder", *VARIANTS):
+        own = {seed: values for (name, seed), values in figures.items() if name == variant}
+        sign = ""
+        if variant not in {"base encoder", "reference"}:
+            paired = own.keys() & {seed for name, seed in figures if name == "reference"}
+            own, sign = {seed: own[seed] - figures["reference", seed] for seed in paired}, "+"
+        if own:
+            values = np.stack(list(own.values()))
+            cells = [f"{mean:{sign}z.1f}".replace("-", "−") for mean in values.mean(0)]
+            if len(own) > 1:
+                cells = [f"{cell} ± {half:.1f}" for cell, half in zip(cells, np.ptp(values, axis=0) / 2, strict=True)]
+            body.append([variant, str(len(own)), *cells])
     return markdown_table(header, body)
 
 
