@@ -333,12 +333,16 @@ def test_the_examples_of_every_card_run(hub, trained, encoders, tmp_path, monkey
     """In a new process, which has no more of them than the Hub; each in a namespace of its own."""
     monkeypatch.setattr("nerfound.hub.cards._draw_statistics", lambda *_: [])
     push_foundation(trained, "owner/foundation", token_encoder="owner/encoder")
+    known = make_contrast(tmp_path / "known", encoders["bert"], encoders["bert"], boundary_weight=0.5)
+    tokenizer_of("bert").save_pretrained(known / "concept_tokenizer")
+    push_foundation(known, "owner/prior")
     for kind in ("bert", "modernbert"):
         push_recognizer(fit(EXAMPLES, foundation=str(encoders[kind]), l2=1e-3), f"owner/{kind}")
     write_parquet(load_packaged_corpus().select(range(20)), tmp_path / "mine.parquet")
     push_corpus(tmp_path / "mine.parquet", "owner/corpus")
     blocks = [block for repository in sorted(hub.repositories) for block in examples_of(hub, *repository)]
-    assert len(blocks) == 5 * 3
+    assert len(blocks) == 5 * 3 + 4
+    assert sum("fit([], concepts=concepts" in block for block in blocks) == 1
     code = "".join(
         f"print({i}); exec(compile({block!r}, 'block {i}', 'exec'), {{}})\n" for i, block in enumerate(blocks)
     )
@@ -348,7 +352,7 @@ def test_the_examples_of_every_card_run(hub, trained, encoders, tmp_path, monkey
         after - before > 1 for before, after in pairwise([*numbers, len(shown)])
     )  # every example shows something
     checked = [request for request in hub.requests if request.path == "/api/validate-yaml"]
-    assert len(checked) == 5
+    assert len(checked) == 6
     assert all(json.loads(request.body)["content"].startswith("---\n") for request in checked)
 
 
