@@ -14,7 +14,14 @@ import torch
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForTokenClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
@@ -212,6 +219,16 @@ def is_linear_in_last_layer(classifier: PreTrainedModel) -> bool:
         "classifier.weight",
         "classifier.bias",
     }
+
+
+def plain_aggregation(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The `aggregation_strategy` with which the plain pipeline finds entities best.
+
+    `"average"` labels whole words, by the mean over their tokens, which takes a tokenizer that marks the pieces of
+    words (WordPiece, by `##`). With others it would count punctuation to words: `"simple"` labels token by token.
+    """
+    model = getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)
+    return "average" if getattr(model, "continuing_subword_prefix", None) else "simple"
 
 
 def _no_pooler(config: PreTrainedConfig) -> dict[str, bool]:

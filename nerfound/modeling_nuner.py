@@ -100,8 +100,6 @@ class NuNerPreTrainedModel(PublishingMixin, PreTrainedModel):
         """Token vectors: the hidden states of `token_layers`, concatenated."""
         last = output.last_hidden_state
         layers = self.config.token_layers
-        if layers == (-1,):
-            return last
         return torch.cat([last if layer == -1 else output.hidden_states[layer] for layer in layers], dim=-1)
 
 

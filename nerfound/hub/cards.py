@@ -20,11 +20,11 @@ from ..configuration_nuner import NuNerConfig
 from ..corpus import CORPUS_FEATURES
 from ..corpus.readers import PACKAGED_NAME
 from ..corpus.statistics import CorpusStatistics, corpus_statistics
+from ..encoders_nuner import plain_aggregation
 from ..markdown import markdown_literal, markdown_table
 from ..modeling_nuner import NuNerForTokenClassification
 from ..provenance import versions
 from .curves import plot_training
-from .export import plain_aggregation
 from .records import TASK, Measured, TrainingRun, outcome_rows
 from .templates import render
 

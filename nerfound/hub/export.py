@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, pipeline
+from transformers import PreTrainedModel, pipeline
 
-from ..encoders_nuner import build_native_classifier
+from ..encoders_nuner import build_native_classifier, plain_aggregation
 from ..fewshot.embedding import embed_examples
 from ..fewshot.fitting import as_support_set
 from ..fewshot.formats import Example, SupportSet
@@ -30,11 +30,10 @@ def export_native(
 ) -> str:
     """Write a recognizer in its backbone's own architecture, whatever its head, and say what that costs.
 
-    The folder is served by plain `pipeline("token-classification", aggregation_strategy=…)`, without nerfound: see
-    `plain_aggregation`.
-    Where that architecture holds the recognizer's head, its weights are taken over as they are. Where it does not (it
-    has another layer before its classifier, as ModernBERT's, or the head reads other layers than the last), a new
-    linear head is fitted.
+    The folder is served by plain `pipeline("token-classification")`, without nerfound (see `plain_aggregation`). Where
+    that architecture holds the recognizer's head, its weights are taken over as they are. Where it does not (it has
+    another layer before its classifier, as ModernBERT's, or the head reads other layers than the last), a new linear
+    head is fitted.
 
     Args:
         source (`str` or `os.PathLike`): folder or Hub id of a recognizer.
@@ -66,17 +65,17 @@ def export_native(
     tokenizer.model_max_length = min(tokenizer.model_max_length, recognizer.config.max_input_tokens)
     native.save_pretrained(output)
     tokenizer.save_pretrained(output)
+    strategy = plain_aggregation(tokenizer)
     lines = [
         f"{os.fspath(output)}: {type(native).__name__}, {origin}.",
-        f'Serve it with pipeline("token-classification", aggregation_strategy="{plain_aggregation(tokenizer)}"), which '
-        "cuts long texts.",
+        f'Serve it with pipeline("token-classification", aggregation_strategy="{strategy}"), which cuts long texts.',
     ]
     if nested:
         lines.append("Plain serving is flat: of entities that overlap, which this recognizer finds, it gives one.")
     if labelled is None:
         lines.append("What plain serving costs in F1 was not measured: give labelled texts as data (--data).")
     else:
-        lines.append(_cost(recognizer, Path(output), labelled))
+        lines.append(_cost(recognizer, Path(output), labelled, strategy))
     return "\n".join(lines)
 
 
@@ -139,22 +138,12 @@ class _ClassifierInputs:
         return read[0]
 
 
-def plain_aggregation(tokenizer: PreTrainedTokenizerBase) -> str:
-    """The `aggregation_strategy` with which the plain pipeline finds entities best.
-
-    `"average"` labels whole words, by the mean over their tokens, which takes a tokenizer that marks the pieces of
-    words (WordPiece, by `##`). With others it would count punctuation to words: `"simple"` labels token by token.
-    """
-    model = getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)
-    return "average" if getattr(model, "continuing_subword_prefix", None) else "simple"
-
-
-def _cost(recognizer: NuNerForTokenClassification, folder: Path, data: SupportSet) -> str:
+def _cost(recognizer: NuNerForTokenClassification, folder: Path, data: SupportSet, strategy: str) -> str:
     from ..evaluation.metrics import entity_metrics  # these need nervaluate, an extra
     from ..evaluation.scoring import evaluate_recognizer
 
     labels = list(dict.fromkeys([*recognizer.labels, *data.concepts]))
-    served = _serve_plainly(folder, data.examples, plain_aggregation(recognizer.tokenizer))
+    served = _serve_plainly(folder, data.examples, strategy)
     stripped = [
         [span for span in (_strip(example.text, span) for span in spans) if span.start < span.end]
         for example, spans in zip(data.examples, served, strict=True)

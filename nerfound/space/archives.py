@@ -7,7 +7,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from ..hub.export import plain_aggregation
+from ..encoders_nuner import plain_aggregation
 from ..modeling_nuner import NuNerForTokenClassification
 from .limits import MAX_ARCHIVE_BYTES, MAX_ARCHIVES, RefusedError
 

@@ -142,9 +142,9 @@ def test_a_prior_is_trusted_less_the_more_there_is_to_go_by(dual):
 
     assert trust(1) == pytest.approx((2.0, heads.PRIOR_L2))
     assert trust(16) == pytest.approx((1.0, heads.PRIOR_L2 / 2))
-    nested = torch.tensor([[0, 0], [1, 0], [2, 0], [0, 1]]).repeat(16, 1)
-    trusted, _ = heads.trust_prior(prior, nested, torch.arange(16).repeat_interleave(4))
-    torch.testing.assert_close(trusted.bias, prior.bias)
+    nested = torch.tensor([[0, 0], [1, 0], [2, 0], [0, 1]]).repeat(81, 1)
+    trusted, _ = heads.trust_prior(prior, nested, torch.arange(81).repeat_interleave(4))
+    torch.testing.assert_close(trusted.bias, 2 / 3 * prior.bias)
 
 
 def test_a_given_penalty_counts(dual):
